@@ -1,0 +1,44 @@
+"""One module per place on a packet's path: what is exported there, and what each number means.
+
+A collector is a module with NEEDS, FAMILIES and a pure collect(readings). A needed source that
+could not be read fails the collector whole; one the kernel does not have makes it unavailable,
+unless the collector asks for it with Readings.get().
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from netperf_exporter.collectors import cpu, ip, snmp, softirqs, softnet, tcp, udp
+from netperf_exporter.metric import Block, Family
+from netperf_exporter.sources import Readings, Source
+
+
+class Collector(Protocol):
+    """What the modules of this package have in common."""
+
+    @property
+    def NEEDS(self) -> Sequence[Source[Any]]:  # noqa: N802
+        """The sources it reads."""
+
+    @property
+    def FAMILIES(self) -> Sequence[Family]:  # noqa: N802
+        """Every family it may export, in the order in which it does."""
+
+    def collect(self, readings: Readings) -> Iterable[Block]:
+        """The samples. Pure."""
+
+
+COLLECTORS: dict[str, Collector] = {
+    "softirqs": softirqs,
+    "cpu": cpu,
+    "softnet": softnet,
+    "ip": ip,
+    "udp": udp,
+    "tcp": tcp,
+    "snmp": snmp,
+}
+"""Every collector by the name its flag has, in the order of a received packet's path."""
+
+OFF_BY_DEFAULT = frozenset({"snmp"})

@@ -1,0 +1,123 @@
+"""The life of the process: from its sockets to its last answer."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from netperf_exporter import __version__
+from netperf_exporter.collectors import COLLECTORS
+from netperf_exporter.config import PROGRAM, Config
+from netperf_exporter.exposition.scrape import Exporter
+from netperf_exporter.http.pages import UNHEALTHY_OVERRUN, Pages
+from netperf_exporter.http.server import Server, listen
+from netperf_exporter.kernel.host import LiveHost
+
+DRAIN_SECONDS = 5.0
+"""How long answers under way may take after SIGTERM."""
+
+log = logging.getLogger(__name__)
+
+
+def serve(config: Config) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ListenError if an address cannot be had."""
+    sockets: list[socket.socket] = []
+    try:
+        # One by one: those opened before one that cannot be had are closed again.
+        for address in config.listen_addresses:
+            sockets.append(listen(address))  # noqa: PERF401
+        _serve(config, sockets)
+    finally:
+        for listening in sockets:
+            listening.close()
+
+
+def _serve(config: Config, sockets: list[socket.socket]) -> None:
+    exporter = Exporter(
+        LiveHost(config.procfs, config.sysfs),
+        {name: COLLECTORS[name] for name in config.collectors},
+        config.options,
+        config.series_limit,
+    )
+    pages = Pages(exporter, config, COLLECTORS)
+    server = Server(sockets, pages.answer)
+    systemd = _Systemd()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        pages.stopping = True
+        server.stop()
+
+    def reload(_number: int, _frame: FrameType | None) -> None:
+        log.info("SIGHUP: all configuration is in flags, nothing to read again")
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGHUP, reload)
+
+    log.info("%s %s, collectors: %s", PROGRAM, __version__, ", ".join(config.collectors))
+    for listening in sockets:
+        log.info("metrics at %s", _url(listening, config.telemetry_path))
+    systemd.notify("READY=1")
+
+    def feed_watchdog() -> None:
+        overrun = exporter.overrun()
+        if overrun < UNHEALTHY_OVERRUN:
+            systemd.notify("WATCHDOG=1")
+        else:
+            log.error("a scrape is %.0f s past its deadline: the watchdog goes unfed", overrun)
+
+    server.serve(feed_watchdog if systemd.watchdog_seconds else None, systemd.watchdog_seconds)
+    systemd.notify("STOPPING=1")
+    log.info("stopping")
+    if not server.drain(DRAIN_SECONDS):
+        log.warning("some answers took over %.0f s and were cut off", DRAIN_SECONDS)
+
+
+class _Systemd:
+    """What systemd is told, if it asked to be told anything (sd_notify(3))."""
+
+    def __init__(self) -> None:
+        self._send: Callable[[str], Any] | None = None
+        if not os.environ.get("NOTIFY_SOCKET"):
+            return
+        try:
+            self._send = importlib.import_module("systemd.daemon").notify
+        except ImportError as error:
+            log.error(
+                "systemd waits to be notified, but systemd-python is not installed (%s): install "
+                "%s[systemd] or python3-systemd, or run with Type=exec",
+                error,
+                PROGRAM,
+            )
+
+    @property
+    def watchdog_seconds(self) -> float | None:
+        """Half the interval in which systemd wants to hear that we live; None if it does not."""
+        microseconds = os.environ.get("WATCHDOG_USEC", "")
+        if self._send is None or not microseconds.isdigit():
+            return None
+        if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+            return None
+        return int(microseconds) / 2e6
+
+    def notify(self, state: str) -> None:
+        """Tell systemd, if it listens."""
+        if self._send is None:
+            return
+        try:
+            self._send(state)
+        except OSError as error:
+            log.warning("systemd did not take %s: %s", state, error)
+
+
+def _url(listening: socket.socket, path: str) -> str:
+    host, port = listening.getsockname()[:2]
+    if host in ("::", "0.0.0.0"):  # noqa: S104  (a name to show, not an address to bind)
+        host = "localhost"
+    return f"http://[{host}]:{port}{path}" if ":" in host else f"http://{host}:{port}{path}"

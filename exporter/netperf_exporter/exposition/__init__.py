@@ -1,0 +1,1 @@
+"""From sources to the text that Prometheus scrapes."""

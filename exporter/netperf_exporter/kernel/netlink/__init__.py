@@ -1,0 +1,1 @@
+"""Netlink: our own sockets for the dumps of every scrape."""

@@ -1,0 +1,217 @@
+"""Where facts come from: each source says how it is read, how it is parsed, and in which lane.
+
+One scrape reads each source it needs once; what came of that is a Readings, which never
+changes afterwards and is all that collectors, steering and ledger get to see.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from netperf_exporter.kernel.host import Host
+from netperf_exporter.parsers import Malformed, cpulist, snmp, snmp6, softirqs, softnet_stat, stat
+
+FILES = "files"
+"""The lane of sources that never wait for rtnl: they are read one after the other."""
+
+T = TypeVar("T")
+
+_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.EOPNOTSUPP}
+
+
+@dataclass(frozen=True, eq=False)
+class Source(Generic[T]):
+    """One thing to read.
+
+    name: the label ``source`` of netperf_parse_errors_total.
+    read: asks the host, and does nothing with the answer.
+    parse: makes values of the answer; pure. Lines it leaves out it appends to the list.
+    lane: sources of one lane are read one after the other, in the order of SOURCES.
+    """
+
+    name: str
+    read: Callable[[Host], Any]
+    parse: Callable[[Any, list[str]], T]
+    lane: str = FILES
+
+
+class Value(NamedTuple):
+    """A source gave this. problems: one sentence for each line that was left out."""
+
+    value: Any
+    problems: tuple[str, ...]
+    seconds: float
+
+
+class Absent(NamedTuple):
+    """The kernel does not have what the source would read. That is no failure."""
+
+    reason: str
+    seconds: float
+
+
+class Failed(NamedTuple):
+    """The source could not be read, or, if malformed, not understood."""
+
+    reason: str
+    seconds: float
+    malformed: bool = False
+
+
+Outcome = Value | Absent | Failed
+
+
+class NotThere(LookupError):
+    """Raised to a collector that asks for what its kernel does not have."""
+
+
+class NotRead(LookupError):
+    """Raised to a collector that asks for what could not be read this time."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the operator wants in the output beyond the choice of collectors.
+
+    snmp_include: fields of snmp, snmp6 and netstat (``TcpExt.TCPPureAcks``) that collector
+        snmp passes through.
+    """
+
+    snmp_include: re.Pattern[str] = re.compile(r".*")
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What one scrape read."""
+
+    outcomes: Mapping[Source[Any], Outcome]
+    options: Options = field(default_factory=Options)
+
+    def __getitem__(self, source: Source[T]) -> T:
+        """The value of a source. Raises NotThere or NotRead, which say why there is none."""
+        outcome = self.outcomes[source]
+        if isinstance(outcome, Value):
+            value: T = outcome.value
+            return value
+        if isinstance(outcome, Absent):
+            raise NotThere(outcome.reason)
+        raise NotRead(f"{source.name}: {outcome.reason}")
+
+    def get(self, source: Source[T]) -> T | None:
+        """The value of a source, or None where the kernel does not have it."""
+        try:
+            return self[source]
+        except NotThere:
+            return None
+
+
+def read(source: Source[T], host: Host) -> Outcome:
+    """Read and parse one source. Never raises: whatever happens is an outcome."""
+    started = time.perf_counter()
+
+    def seconds() -> float:
+        return time.perf_counter() - started
+
+    problems: list[str] = []
+    try:
+        value = source.parse(source.read(host), problems)
+    except Malformed as error:
+        return Failed(f"malformed: {error}", seconds(), malformed=True)
+    except OSError as error:
+        said = f"{error.strerror}: {error.filename}" if error.filename else str(error)
+        if error.errno in _ABSENT:
+            return Absent(said, seconds())
+        return Failed(said, seconds())
+    except Exception as error:
+        return Failed(f"{type(error).__name__}: {error}", seconds())
+    return Value(value, tuple(problems), seconds())
+
+
+_ONLINE = "devices/system/cpu/online"
+_NODES = "devices/system/node"
+
+SOFTIRQ_VECTORS = (b"NET_TX", b"NET_RX")
+CPU_MODES = ("idle", "iowait", "irq", "softirq", "system")
+
+
+class _SoftnetText(NamedTuple):
+    text: bytes
+    online_before: bytes | None
+    online_after: bytes | None
+
+
+def _read_softnet(host: Host) -> _SoftnetText:
+    before = _online_text(host)
+    return _SoftnetText(host.net("softnet_stat"), before, _online_text(host))
+
+
+def _online_text(host: Host) -> bytes | None:
+    try:
+        return host.sys(_ONLINE)
+    except OSError:  # a container may see no /sys
+        return None
+
+
+def _parse_softnet(read: _SoftnetText, problems: list[str]) -> softnet_stat.SoftnetStat:
+    steady = read.online_before is not None and read.online_before == read.online_after
+    online = cpulist.parse(read.online_before) if steady and read.online_before else None
+    return softnet_stat.parse(read.text, online, problems)
+
+
+def _read_nodes(host: Host) -> dict[str, bytes]:
+    try:
+        names = host.sys_names(_NODES)
+    except OSError:  # a kernel without CONFIG_NUMA
+        return {}
+    nodes = [name.removeprefix("node") for name in names if re.fullmatch(r"node[0-9]{1,6}", name)]
+    return {node: host.sys(f"{_NODES}/node{node}/cpulist") for node in nodes}
+
+
+def _parse_nodes(texts: dict[str, bytes], _problems: list[str]) -> dict[int, int]:
+    return {cpu: int(node) for node, text in texts.items() for cpu in cpulist.parse(text)}
+
+
+ONLINE_CPUS = Source[tuple[int, ...]](
+    "cpu_online", lambda host: host.sys(_ONLINE), lambda text, _: cpulist.parse(text)
+)
+"""CPUs that are online, ascending (drivers/base/cpu.c)."""
+
+CPU_NODES = Source[dict[int, int]]("node_cpulist", _read_nodes, _parse_nodes)
+"""The NUMA node of each online CPU; empty on a kernel without NUMA (drivers/base/node.c)."""
+
+SOFTNET_STAT = Source[softnet_stat.SoftnetStat]("softnet_stat", _read_softnet, _parse_softnet)
+
+SOFTIRQS = Source[softirqs.Softirqs](
+    "softirqs",
+    lambda host: host.proc("softirqs"),
+    lambda text, problems: softirqs.parse(text, SOFTIRQ_VECTORS, problems),
+)
+
+CPU_TIMES = Source[stat.CpuTimes](
+    "stat",
+    lambda host: host.proc("stat"),
+    lambda text, problems: stat.parse(text, CPU_MODES, problems),
+)
+
+SNMP = Source[snmp.Counters]("snmp", lambda host: host.net("snmp"), snmp.parse)
+
+NETSTAT = Source[snmp.Counters]("netstat", lambda host: host.net("netstat"), snmp.parse)
+
+SNMP6 = Source[snmp.Counters]("snmp6", lambda host: host.net("snmp6"), snmp6.parse)
+
+SOURCES: tuple[Source[Any], ...] = (
+    SOFTNET_STAT,
+    SOFTIRQS,
+    CPU_TIMES,
+    ONLINE_CPUS,
+    CPU_NODES,
+    SNMP,
+    NETSTAT,
+    SNMP6,
+)
+"""Every source, in the order in which a lane reads them."""
