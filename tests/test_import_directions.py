@@ -3,39 +3,31 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "exporter" / "netperf_exporter"
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "exporter" / "netperf_exporter"
+_ROW = re.compile(r"\| `(\w+)` \|([^|]*)\|([^|]*)\|")
 
-OURS: dict[str, set[str]] = {
-    "metric": set(),
-    "parsers": set(),
-    "kernel": set(),
-    "sources": {"kernel", "parsers"},
-    "collectors": {"sources", "metric"},
-    "exposition": {"sources", "collectors", "metric", "kernel"},
-    "config": {"sources", "collectors", "exposition"},
-    "logs": {"config"},
-    "http": {"exposition", "config"},
-    "daemon": {"http", "exposition", "config", "collectors", "kernel"},
-    "generate": {"collectors", "exposition", "metric"},
-    "cli": {"config", "daemon", "logs", "http"},
-    "__main__": {"cli"},
-    "__init__": set(),
-}
-"""Rooms each room may import, itself apart; every room may import the package for its version."""
 
-PACKAGES: dict[str, set[str]] = {
-    "exposition": {"prometheus_client", "isal"},
-    "http": {"h11"},
-    "logs": {"systemd"},
-    "daemon": {"systemd"},
-}
-"""Packages from elsewhere that each room may import."""
+def table() -> dict[str, tuple[set[str], set[str]]]:
+    """What each room may import: of ours, and of the packages."""
+    page = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
+    lines = page.partition("| room | of ours | of the packages |")[2].splitlines()[2:]
+    found: dict[str, tuple[set[str], set[str]]] = {"__init__": (set(), set())}
+    for line in takewhile(bool, lines):
+        match = _ROW.fullmatch(line)
+        assert match, line
+        found[match[1]] = (set(re.findall(r"\w+", match[2])), set(re.findall(r"\w+", match[3])))
+    return found | {"__main__": ({"cli"}, set())}
 
+
+TABLE = table()
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -65,25 +57,27 @@ def imports(module: Path) -> set[str]:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
 def test_imports_point_the_allowed_way(module: Path) -> None:
-    """Every import is of the standard library or in one of the tables above."""
+    """Every import is of the standard library or in the table."""
     room = room_of(module)
     for name in imports(module):
         first, _, rest = name.partition(".")
         if first == "netperf_exporter":
             target = rest.partition(".")[0]
-            assert target in {room, "__version__", *OURS[room]}, f"{room} must not import {name}"
+            assert target in {room, "__version__", *TABLE[room][0]}, (
+                f"{room} must not import {name}"
+            )
         elif first not in sys.stdlib_module_names:
-            assert first in PACKAGES.get(room, set()), f"{room} must not import {name}"
+            assert first in TABLE[room][1], f"{room} must not import {name}"
 
 
 def test_the_table_names_every_room() -> None:
     """A new room gets a line in the table."""
-    assert set(OURS) == {room_of(module) for module in MODULES}
+    assert set(TABLE) == {room_of(module) for module in MODULES}
 
 
 def test_the_arrows_make_no_circle() -> None:
     """Rooms can be put in an order in which each imports only earlier ones."""
-    left = dict(OURS)
+    left = {room: ours for room, (ours, _) in TABLE.items()}
     while left:
         free = [room for room, needs in left.items() if not needs & set(left)]
         assert free, f"a circle among {sorted(left)}"
