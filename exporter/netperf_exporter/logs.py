@@ -76,4 +76,6 @@ def _journal_handler() -> logging.Handler | None:
     except ImportError:
         return None  # the daemon says that systemd-python is missing
     handler: logging.Handler = JournalHandler(SYSLOG_IDENTIFIER=PROGRAM)
+    # Else basicConfig() would repeat in the text what the journal has as fields.
+    handler.setFormatter(logging.Formatter("%(message)s"))
     return handler

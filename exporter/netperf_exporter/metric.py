@@ -33,8 +33,8 @@ class Family:
     help: which event adds one (or what is measured), and the name of the original counter.
     labels: label names, in the order in which rows give their values.
     unit: OpenMetrics unit (``seconds``, ``bytes``); the name must end in it.
-    scale: integer values are multiplied by ten to this power when written, so that what the
-        kernel counts in hundredths or milliseconds is exposed in seconds and stays an integer
+    scale: values are multiplied by ten to this power when written, so that what the kernel
+        counts in hundredths or milliseconds is exposed in seconds, exactly, and stays an integer
         until then.
     """
 
@@ -68,14 +68,15 @@ class Family:
 
 
 class Block(NamedTuple):
-    """The samples of one family.
+    """The samples of families that have the same labels.
 
-    rows: the label values of each sample, in the order of ``family.labels``. Give the same
-        tuple object while nothing changed: what is rendered from it is cached by identity.
-    values: one value for each row.
+    families: in the order of the output.
+    rows: label values, in the order of the families' labels; the same rows for each family. Give
+        the same tuple object while nothing changed: what is rendered of it is kept.
+    values: one for each row of the first family, then of the second, and so on.
     """
 
-    family: Family
+    families: tuple[Family, ...]
     rows: Rows
     values: Sequence[Value]
 

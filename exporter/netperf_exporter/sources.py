@@ -11,7 +11,9 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
 
 from netperf_exporter.kernel.host import Host
 from netperf_exporter.parsers import Malformed, cpulist, snmp, snmp6, softirqs, softnet_stat, stat
@@ -141,39 +143,58 @@ CPU_MODES = ("idle", "iowait", "irq", "softirq", "system")
 
 class _SoftnetText(NamedTuple):
     text: bytes
-    online_before: bytes | None
-    online_after: bytes | None
+    online: bytes  # what was online before and after the text was read; empty if that changed
 
 
 def _read_softnet(host: Host) -> _SoftnetText:
+    text = host.net("softnet_stat")
+    if softnet_stat.has_cpu_numbers(text):
+        return _SoftnetText(text, b"")
     before = _online_text(host)
-    return _SoftnetText(host.net("softnet_stat"), before, _online_text(host))
+    text = host.net("softnet_stat")
+    return _SoftnetText(text, before if before == _online_text(host) else b"")
 
 
-def _online_text(host: Host) -> bytes | None:
+def _online_text(host: Host) -> bytes:
     try:
         return host.sys(_ONLINE)
     except OSError:  # a container may see no /sys
-        return None
+        return b""
 
 
 def _parse_softnet(read: _SoftnetText, problems: list[str]) -> softnet_stat.SoftnetStat:
-    steady = read.online_before is not None and read.online_before == read.online_after
-    online = cpulist.parse(read.online_before) if steady and read.online_before else None
+    online = cpulist.parse(read.online) if read.online else None
     return softnet_stat.parse(read.text, online, problems)
 
 
-def _read_nodes(host: Host) -> dict[str, bytes]:
+NodeTexts = tuple[tuple[int, bytes], ...]
+
+
+# By host: which CPUs were online, and the lists of then.
+_node_texts: WeakKeyDictionary[Host, tuple[bytes, NodeTexts]] = WeakKeyDictionary()
+
+
+def _read_nodes(host: Host) -> NodeTexts:
+    """The cpulist of each node. A CPU stays on its node; lists change when one comes or goes."""
+    online = _online_text(host)
+    before = _node_texts.get(host)
+    if before is None or before[0] != online:
+        before = _node_texts[host] = (online, _read_node_texts(host))
+    return before[1]
+
+
+def _read_node_texts(host: Host) -> NodeTexts:
     try:
         names = host.sys_names(_NODES)
     except OSError:  # a kernel without CONFIG_NUMA
-        return {}
+        return ()
     nodes = [name.removeprefix("node") for name in names if re.fullmatch(r"node[0-9]{1,6}", name)]
-    return {node: host.sys(f"{_NODES}/node{node}/cpulist") for node in nodes}
+    return tuple([(int(node), host.sys(f"{_NODES}/node{node}/cpulist")) for node in nodes])
 
 
-def _parse_nodes(texts: dict[str, bytes], _problems: list[str]) -> dict[int, int]:
-    return {cpu: int(node) for node, text in texts.items() for cpu in cpulist.parse(text)}
+@lru_cache(maxsize=8)
+def _nodes(texts: NodeTexts) -> Mapping[int, int]:
+    return {cpu: node for node, text in texts for cpu in cpulist.parse(text)}
 
 
 ONLINE_CPUS = Source[tuple[int, ...]](
@@ -181,7 +202,7 @@ ONLINE_CPUS = Source[tuple[int, ...]](
 )
 """CPUs that are online, ascending (drivers/base/cpu.c)."""
 
-CPU_NODES = Source[dict[int, int]]("node_cpulist", _read_nodes, _parse_nodes)
+CPU_NODES = Source[Mapping[int, int]]("node_cpulist", _read_nodes, lambda texts, _: _nodes(texts))
 """The NUMA node of each online CPU; empty on a kernel without NUMA (drivers/base/node.c)."""
 
 SOFTNET_STAT = Source[softnet_stat.SoftnetStat]("softnet_stat", _read_softnet, _parse_softnet)

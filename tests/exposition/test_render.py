@@ -22,20 +22,26 @@ BY_CPU = gauge("a", "A.", "cpu")
 def test_rows_and_values_that_do_not_fit(rows: Rows, values: list[int]) -> None:
     """Too few, too many, twice the same, too wide."""
     with pytest.raises(ValueError, match="netperf_a"):
-        Renderer(Format.TEXT).render([Block(BY_CPU, rows, values)])
+        Renderer(Format.TEXT).render([Block((BY_CPU,), rows, values)])
 
 
 def test_a_template_is_made_once_for_the_same_rows() -> None:
     """What makes rendering cheap: nothing but numbers is formatted again."""
     rows = (("0",), ("1",))
     renderer = Renderer(Format.TEXT)
-    renderer.render([Block(BY_CPU, rows, [1, 2])])
-    made = renderer._templates[BY_CPU]
-    renderer.render([Block(BY_CPU, rows, [3, 4])])
-    assert renderer._templates[BY_CPU] is made
+    renderer.render([Block((BY_CPU,), rows, [1, 2])])
+    made = renderer._templates[(BY_CPU,)]
+    renderer.render([Block((BY_CPU,), rows, [3, 4])])
+    assert renderer._templates[(BY_CPU,)] is made
 
-    renderer.render([Block(BY_CPU, (("0",),), [5])])
-    assert renderer._templates[BY_CPU] is not made
+    renderer.render([Block((BY_CPU,), (("0",),), [5])])
+    assert renderer._templates[(BY_CPU,)] is not made
+
+
+def test_families_of_one_block_have_the_same_labels() -> None:
+    """They share its rows."""
+    with pytest.raises(ValueError, match="netperf_b"):
+        Renderer(Format.TEXT).render([Block((BY_CPU, gauge("b", "B.")), (("0",),), [1, 2])])
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,7 @@ def test_an_error_in_a_collector_costs_only_it(
         FAMILIES = (FAMILY,)
 
         def collect(self, readings: Readings) -> Iterator[Block]:
-            yield Block(self.FAMILY, ((),), [1])
+            yield Block((self.FAMILY,), ((),), [1])
             raise ZeroDivisionError("oh\nno")
 
     exporter = Exporter(ReplayedHost(folder), {"broken": Broken(), **DEFAULT})
@@ -205,13 +205,14 @@ def test_an_error_in_a_collector_costs_only_it(
 
 
 def test_too_many_series_are_cut_and_said(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The limit bites per collector, whole rows at a time."""
-    after = samples(Exporter(ReplayedHost(folder), DEFAULT, series_limit=5).scrape())
+    """The limit bites per collector: of softnet's two CPUs, all of the first."""
+    after = samples(Exporter(ReplayedHost(folder), DEFAULT, series_limit=10).scrape())
     kept = [key for key in after if is_of("softnet", key)]
 
-    assert len(kept) == 5 == after[of("softnet", "series")]
-    assert after[of("softnet", "series_omitted")] == 9
-    assert any("softnet: 9 series left out, the limit is 5" in m for m in caplog.messages)
+    assert len(kept) == 7 == after[of("softnet", "series")]
+    assert all("('cpu', '0')" in key for key in kept)
+    assert after[of("softnet", "series_omitted")] == 7
+    assert any("softnet: 7 series left out, the limit is 10" in m for m in caplog.messages)
 
 
 def test_only_some_collectors_are_asked(folder: Path) -> None:

@@ -66,9 +66,9 @@ def test_cpu_times_and_softirqs(captured: Path) -> None:
     for line in lines:
         name, *counts = line.split()
         if name in ("NET_TX:", "NET_RX:"):
-            for column, count in zip(header.split(), counts, strict=True):
-                if column[3:] in online(captured):
-                    runs[f'cpu="{column[3:]}",type="{name[:-1].lower()}"'] = int(count)
+            for heading, count in zip(header.split(), counts, strict=True):
+                if heading[3:] in online(captured):
+                    runs[f'cpu="{heading[3:]}",type="{name[:-1].lower()}"'] = int(count)
 
     assert families["cpu_seconds_total"] == seconds
     assert families["softirqs_total"] == runs
@@ -112,7 +112,7 @@ def is_protocol(name: str) -> bool:
 
 def fields(host: Path) -> dict[str, int]:
     """Values by protocol and field."""
-    found = {}
+    found: dict[str, str] = {}
     for file in ("snmp", "netstat"):
         lines = (host / "proc/net" / file).read_text().splitlines()
         for names, values in zip(lines[::2], lines[1::2], strict=True):

@@ -26,19 +26,35 @@ def text_of(table: dict[str, dict[str, int]]) -> bytes:
     return "\n".join(lines).encode() + b"\n"
 
 
+def named(counters: snmp.Counters) -> dict[str, int]:
+    """Values by name."""
+    return dict(zip(*counters, strict=True))
+
+
 @given(TABLES)
 def test_round_trip(table: dict[str, dict[str, int]]) -> None:
     """What was printed is what is read, in order, wherever a kernel put a field."""
     problems: list[str] = []
     expected = {f"{p}.{f}": value for p, fields in table.items() for f, value in fields.items()}
 
-    assert snmp.parse(text_of(table), problems) == expected
+    assert named(snmp.parse(text_of(table), problems)) == expected
     assert problems == []
+
+
+@given(TABLES)
+def test_names_are_the_same_object_while_they_are_the_same(
+    table: dict[str, dict[str, int]],
+) -> None:
+    """What is made from them can be kept."""
+    one = snmp.parse(text_of(table), [])
+    other = {p: dict.fromkeys(fields, 5) for p, fields in table.items()}
+
+    assert snmp.parse(text_of(other), []).names is one.names
 
 
 def test_trailing_blanks_and_signs() -> None:
     """IcmpMsg ends in a blank when no type was seen; MaxConn is signed."""
-    assert snmp.parse(b"Tcp: MaxConn \nTcp: -1 \n", []) == {"Tcp.MaxConn": -1}
+    assert named(snmp.parse(b"Tcp: MaxConn \nTcp: -1 \n", [])) == {"Tcp.MaxConn": -1}
 
 
 @pytest.mark.parametrize(
@@ -60,7 +76,7 @@ def test_a_broken_pair_costs_only_itself(broken: bytes) -> None:
     problems: list[str] = []
     text = b"Udp: C\nUdp: 3\n" + broken + b"Tcp: D\nTcp: 4\n"
 
-    assert snmp.parse(text, problems) == {"Udp.C": 3, "Tcp.D": 4}
+    assert named(snmp.parse(text, problems)) == {"Udp.C": 3, "Tcp.D": 4}
     assert problems
 
 
@@ -68,7 +84,7 @@ def test_a_number_cut_at_the_end_of_the_file_is_not_taken() -> None:
     """Without its end of line it may be a part of a longer one."""
     problems: list[str] = []
 
-    assert snmp.parse(b"Ip: A\nIp: 1\nTcp: B\nTcp: 123", problems) == {"Ip.A": 1}
+    assert named(snmp.parse(b"Ip: A\nIp: 1\nTcp: B\nTcp: 123", problems)) == {"Ip.A": 1}
     assert problems
 
 
@@ -76,7 +92,7 @@ def test_snmp6_takes_the_protocol_off_the_name() -> None:
     """The longest protocol wins: UdpLite6 is not a Udp6."""
     text = b"Ip6InReceives                   \t7\nUdpLite6InDatagrams \t8\nIcmp6InType135 \t9\n"
 
-    assert snmp6.parse(text, []) == {
+    assert named(snmp6.parse(text, [])) == {
         "Ip6.InReceives": 7,
         "UdpLite6.InDatagrams": 8,
         "Icmp6.InType135": 9,
@@ -101,7 +117,7 @@ def test_a_broken_line_of_snmp6_costs_only_itself(broken: bytes) -> None:
     problems: list[str] = []
     text = b"Udp6NoPorts 1\n" + broken + b"Ip6InDelivers 2\n"
 
-    assert snmp6.parse(text, problems) == {"Udp6.NoPorts": 1, "Ip6.InDelivers": 2}
+    assert named(snmp6.parse(text, problems)) == {"Udp6.NoPorts": 1, "Ip6.InDelivers": 2}
     assert len(problems) == 1
 
 
@@ -111,7 +127,7 @@ def test_snmp6_round_trip(fields: dict[str, int]) -> None:
     text = b"".join(b"Ip6%-29s\t%d\n" % (name.encode(), n) for name, n in fields.items())
     problems: list[str] = []
 
-    assert snmp6.parse(text, problems) == {f"Ip6.{name}": n for name, n in fields.items()}
+    assert named(snmp6.parse(text, problems)) == {f"Ip6.{name}": n for name, n in fields.items()}
     assert problems == []
 
 
@@ -124,4 +140,5 @@ def test_any_bytes_give_a_value_or_a_clear_error(text: bytes) -> None:
         except Malformed as error:
             assert str(error).isprintable()
         else:
-            assert all("." in key for key in counters)
+            assert all("." in name for name in counters.names)
+            assert len(set(counters.names)) == len(counters.names) == len(counters.values)

@@ -36,10 +36,11 @@ def collect(readings: Readings) -> Iterator[Block]:
     """Times of every CPU the kernel lists, and the node of each that is online."""
     times = readings[CPU_TIMES]
     ticks = [tick for column in times.ticks.values() for tick in column]
-    yield Block(SECONDS, rows.of_cpus_and(times.cpus, tuple(times.ticks)), ticks)
+    yield Block((SECONDS,), rows.of_cpus_and(times.cpus, tuple(times.ticks)), ticks)
     cpus = readings.get(ONLINE_CPUS) or times.cpus
     nodes = readings[CPU_NODES]
-    yield Block(INFO, _nodes_of(cpus, tuple([nodes.get(cpu) for cpu in cpus])), (1,) * len(cpus))
+    there = _nodes_of(cpus, tuple([nodes.get(cpu) for cpu in cpus]))
+    yield Block((INFO,), there, (1,) * len(cpus))
 
 
 @lru_cache(maxsize=16)

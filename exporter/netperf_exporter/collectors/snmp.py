@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 from netperf_exporter.collectors import fields, ip, tcp, udp
 from netperf_exporter.metric import Block, Rows, counter
 from netperf_exporter.sources import Readings
 
-NEEDS = fields.ALL
+NEEDS = fields.NEEDS
 
 FIELD = counter(
     "snmp_field",
@@ -22,7 +22,7 @@ FIELD = counter(
 
 FAMILIES = (FIELD,)
 
-_CURATED = frozenset(ip.FIELDS) | frozenset(tcp.FIELDS) | frozenset(udp.FIELDS)
+_CURATED = frozenset([*ip.FIELDS, *udp.FIELDS, *tcp.FIELDS])
 
 # Settings, not counters: what RFC 1213 wants beside them in these files.
 _SETTINGS = frozenset(
@@ -39,14 +39,21 @@ _SETTINGS = frozenset(
 
 def collect(readings: Readings) -> Iterator[Block]:
     """One row a field."""
-    values = fields.counters(readings)
-    kept, rows = _kept(tuple(values), readings.options.snmp_include)
-    yield Block(FIELD, rows, [values[key] for key in kept])
+    names, values = fields.counters(readings)
+    pick, rows = _rest(names, readings.options.snmp_include)
+    yield Block((FIELD,), rows, pick(values))
 
 
 @lru_cache(maxsize=4)
-def _kept(keys: tuple[str, ...], include: re.Pattern[str]) -> tuple[tuple[str, ...], Rows]:
-    kept = tuple(
-        [k for k in keys if k not in _CURATED and k not in _SETTINGS and include.fullmatch(k)]
-    )
-    return kept, tuple([tuple(key.split(".", 1)) for key in kept])
+def _rest(
+    names: fields.Names, include: re.Pattern[str]
+) -> tuple[Callable[[tuple[int, ...]], tuple[int, ...]], Rows]:
+    """What takes the other fields' values, and their rows."""
+    every = [name for file in names for name in file]
+    kept = {
+        name: position
+        for position, name in enumerate(every)
+        if name not in _CURATED and name not in _SETTINGS and include.fullmatch(name)
+    }
+    rows = tuple([tuple(name.split(".", 1)) for name in kept])
+    return fields.picker(list(kept.values())), rows

@@ -34,4 +34,5 @@ def collect(readings: Readings) -> Iterator[Block]:
         positions = [listed.index(cpu) for cpu in kept]
         columns = [tuple([row[i] for i in positions]) for row in softirqs.rows.values()]
     types = tuple([name.lower() for name in softirqs.rows])
-    yield Block(SOFTIRQS_RUN, rows.of_cpus_and(kept, types), [v for col in columns for v in col])
+    values = [value for column in columns for value in column]
+    yield Block((SOFTIRQS_RUN,), rows.of_cpus_and(kept, types), values)

@@ -82,17 +82,16 @@ FAMILIES = (
 def collect(readings: Readings) -> Iterator[Block]:
     """One row per online CPU; no family for a column that this kernel does not write."""
     stat = readings[SOFTNET_STAT]
-    cpus = rows.of_cpus(stat.cpus)
-    parts_known = stat.input_qlen is not None
-    for family, column in (
-        (PROCESSED, stat.processed),
-        (DROPPED, stat.dropped),
-        (TIME_SQUEEZED, stat.time_squeeze),
-        (RECEIVED_RPS, stat.received_rps),
-        (FLOW_LIMITED, stat.flow_limit_count),
-        (INPUT_QUEUE_LENGTH, stat.input_qlen),
-        (PROCESS_QUEUE_LENGTH, stat.process_qlen),
-        (BACKLOG_LENGTH, None if parts_known else stat.backlog_length),
-    ):
-        if column is not None:
-            yield Block(family, cpus, column)
+    columns = {
+        PROCESSED: stat.processed,
+        DROPPED: stat.dropped,
+        TIME_SQUEEZED: stat.time_squeeze,
+        RECEIVED_RPS: stat.received_rps,
+        FLOW_LIMITED: stat.flow_limit_count,
+        INPUT_QUEUE_LENGTH: stat.input_qlen,
+        PROCESS_QUEUE_LENGTH: stat.process_qlen,
+        BACKLOG_LENGTH: stat.backlog_length if stat.input_qlen is None else None,
+    }
+    there = {family: column for family, column in columns.items() if column is not None}
+    values = [value for column in there.values() for value in column]
+    yield Block(tuple(there), rows.of_cpus(stat.cpus), values)

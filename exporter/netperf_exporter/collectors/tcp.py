@@ -10,7 +10,7 @@ from netperf_exporter.collectors import fields
 from netperf_exporter.metric import Block, Family, counter, gauge
 from netperf_exporter.sources import Readings
 
-NEEDS = fields.ALL
+NEEDS = fields.NEEDS
 
 FIELDS: dict[str, Family] = {
     # Connections opened, and open now.
@@ -406,7 +406,9 @@ FIELDS: dict[str, Family] = {
 
 FAMILIES = tuple(FIELDS.values())
 
+_TABLE = fields.Table(FIELDS)
+
 
 def collect(readings: Readings) -> Iterator[Block]:
     """A sample for each field that this kernel has."""
-    return fields.blocks(FIELDS, fields.counters(readings))
+    yield _TABLE.block(readings)

@@ -11,7 +11,7 @@ from netperf_exporter.collectors import fields
 from netperf_exporter.metric import Block, Family, counter
 from netperf_exporter.sources import Readings
 
-NEEDS = fields.ALL
+NEEDS = fields.NEEDS
 
 FIELDS: dict[str, Family] = {
     # IPv4, in the order a datagram takes.
@@ -114,7 +114,9 @@ FIELDS: dict[str, Family] = {
 
 FAMILIES = tuple(FIELDS.values())
 
+_TABLE = fields.Table(FIELDS)
+
 
 def collect(readings: Readings) -> Iterator[Block]:
     """A sample for each field that this kernel has."""
-    return fields.blocks(FIELDS, fields.counters(readings))
+    yield _TABLE.block(readings)

@@ -26,26 +26,30 @@ class OwnProcess:
 
     def blocks(self) -> list[Block]:
         """The families of both collectors."""
-        return [block_of(m) for collector in self._collectors for m in collector.collect()]
+        return [block for collector in self._collectors for block in blocks_of(collector.collect())]
 
 
-def block_of(metric: Metric) -> Block:
-    """The block with the samples of one of prometheus_client's counters, gauges or infos."""
-    labels = tuple(metric.samples[0].labels) if metric.samples else ()
-    family = _family(metric.name, metric.type, metric.documentation, labels, metric.unit)
-    rows = tuple([tuple([s.labels[label] for label in labels]) for s in metric.samples])
-    return Block(family, rows, [sample.value for sample in metric.samples])
+def blocks_of(metrics: Iterable[Metric]) -> Iterator[Block]:
+    """The samples of prometheus_client's counters, gauges or infos."""
+    for metric in metrics:
+        samples = metric.samples
+        labels = tuple(samples[0].labels) if samples else ()
+        family = _family(metric.name, metric.type, metric.documentation, labels, metric.unit)
+        rows = tuple([tuple(sample.labels.values()) for sample in samples])
+        yield Block((family,), rows, [sample.value for sample in samples])
 
 
 def metrics_of(blocks: Iterable[Block]) -> Iterator[Metric]:
     """Blocks as prometheus_client's families, so that its renderers can write them."""
-    for family, rows, values in blocks:
-        metric = Metric(family.base_name, family.help, family.type, family.unit)
-        for row, value in zip(rows, values, strict=True):
-            labels = dict(zip(family.labels, row, strict=True))
-            scaled = value / 10**-family.scale if family.scale else value
-            metric.add_sample(family.name, labels, scaled)
-        yield metric
+    for families, rows, values in blocks:
+        for position, family in enumerate(families):
+            metric = Metric(family.base_name, family.help, family.type, family.unit)
+            own = values[position * len(rows) : (position + 1) * len(rows)]
+            for row, value in zip(rows, own, strict=True):
+                labels = dict(zip(family.labels, row, strict=True))
+                scaled = value / 10**-family.scale if family.scale else value
+                metric.add_sample(family.name, labels, scaled)
+            yield metric
 
 
 @lru_cache(maxsize=64)

@@ -19,7 +19,8 @@ from netperf_exporter.kernel.host import Host
 from netperf_exporter.sources import Failed, Outcome, Source, read
 
 PATIENCE = 0.1
-"""Seconds after which the next source of a lane no longer waits for the one before it."""
+"""Seconds after which the next source of a lane no longer waits for the one before it; less if
+the scrape itself has little time."""
 
 
 _NO_ANSWER = "no answer within its deadline"
@@ -28,21 +29,30 @@ _NO_ANSWER = "no answer within its deadline"
 class _Results:
     """What one scrape gets; closed at its deadline, so that nothing comes late."""
 
-    def __init__(self) -> None:
-        self.outcomes: dict[Source[Any], Outcome] = {}
-        self.changed = threading.Condition()
+    def __init__(self, wanted: int) -> None:
         self.open = True
+        self._wanted = wanted
+        self._outcomes: dict[Source[Any], Outcome] = {}
+        self._complete = threading.Condition()
 
     def put(self, source: Source[Any], outcome: Outcome) -> None:
-        with self.changed:
+        with self._complete:
             if self.open:
-                self.outcomes[source] = outcome
-                self.changed.notify_all()
+                self._outcomes[source] = outcome
+                if len(self._outcomes) == self._wanted:
+                    self._complete.notify_all()  # waking the scrape for less costs a switch each
+
+    def wait(self, seconds: float) -> bool:
+        """Whether everything is there, within so many seconds."""
+        with self._complete:
+            if len(self._outcomes) < self._wanted:
+                self._complete.wait(seconds)
+            return len(self._outcomes) == self._wanted
 
     def close(self) -> dict[Source[Any], Outcome]:
-        with self.changed:
+        with self._complete:
             self.open = False
-            return self.outcomes
+            return self._outcomes
 
 
 class _Order(NamedTuple):
@@ -80,24 +90,17 @@ class Lane:
                 self._start_worker()
             self._changed.notify_all()
 
-    def overtake(self) -> float | None:
-        """Go on without the read that is running, if it has outlasted the patience.
-
-        Returns the seconds until it will have, or None if nothing runs.
-        """
+    def overtake(self, patience: float) -> None:
+        """Go on without the read that is running, if it has taken so many seconds."""
         with self._changed:
-            if self._running is None:
-                return PATIENCE if self._orders else None
-            left = self._running_since + PATIENCE - time.monotonic()
-            if left > 0:
-                return left
+            if self._running is None or time.monotonic() - self._running_since < patience:
+                return
             self._held[self._running] = self._running_since
             self._running = None
             for order in [o for o in self._orders if o.source in self._held]:
                 self._orders.remove(order)
-                order.results.put(order.source, Failed(_NO_ANSWER, PATIENCE))
+                order.results.put(order.source, Failed(_NO_ANSWER, patience))
             self._start_worker()
-            return PATIENCE
 
     def _start_worker(self) -> None:
         self._worker = None  # should the system refuse a thread, the next scrape asks again
@@ -139,7 +142,7 @@ class Lanes:
         Returns an outcome for each source wanted.
         """
         deadline = time.monotonic() + seconds
-        results = _Results()
+        results = _Results(len(wanted))
         orders: dict[str, list[Source[Any]]] = {}
         for source in self._sources:
             if source in wanted:
@@ -147,16 +150,11 @@ class Lanes:
         for name, sources in orders.items():
             self._lanes[name].order(sources, results)
         waited_for = [self._lanes[name] for name in orders]
-        while len(results.outcomes) < len(wanted):
+        patience = min(PATIENCE, seconds / 8)
+        left = seconds
+        while left > 0 and not results.wait(min(left, patience / 2)):
+            for lane in waited_for:
+                lane.overtake(patience)
             left = deadline - time.monotonic()
-            if left <= 0:
-                break
-            # Asked without holding results.changed: a lane puts results while it is locked.
-            patience = [s for lane in waited_for if (s := lane.overtake()) is not None]
-            with results.changed:
-                if len(results.outcomes) < len(wanted):
-                    results.changed.wait(min([left, *patience]))
-        for lane in waited_for:
-            lane.overtake()
         outcomes = results.close()
         return {s: outcomes.get(s) or Failed(_NO_ANSWER, seconds) for s in wanted}

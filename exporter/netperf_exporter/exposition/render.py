@@ -9,7 +9,7 @@ values that are equal as floats.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
@@ -23,13 +23,15 @@ class Format(Enum):
     OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
+_WHOLE = {int}
+
 END = {Format.TEXT: b"", Format.OPENMETRICS: b"# EOF\n"}
 """What comes after the last family."""
 
 
 class _Template(NamedTuple):
     rows: Rows
-    whole: bool  # made for integers that are written as they are
+    whole: bool  # made for integers
     text: bytes
 
 
@@ -38,38 +40,48 @@ class Renderer:
 
     def __init__(self, format: Format) -> None:
         self._format = format
-        self._templates: dict[Family, _Template] = {}
+        self._templates: dict[tuple[Family, ...], _Template] = {}
 
     def render(self, blocks: Iterable[Block]) -> bytes:
-        """The text of some families, without what ends the exposition.
+        """The text of some blocks, without what ends the exposition.
 
         Raises ValueError when rows and values do not fit together or a row comes twice.
         """
         return b"".join([self._block(block) for block in blocks])
 
     def _block(self, block: Block) -> bytes:
-        family, rows, values = block
-        if len(rows) != len(values):
-            raise ValueError(f"{family.name}: {len(rows)} rows and {len(values)} values")
-        whole = not family.scale and set(map(type, values)) <= {int}
-        kept = self._templates.get(family)
+        families, rows, values = block
+        if len(families) * len(rows) != len(values):
+            name = families[0].name if families else "no family"
+            raise ValueError(f"{name}: {len(rows)} rows and {len(values)} values")
+        whole = _WHOLE.issuperset(map(type, values))
+        kept = self._templates.get(families)
         if kept is None or kept.whole != whole or (kept.rows is not rows and kept.rows != rows):
-            kept = _Template(rows, whole, self._template(family, rows, b"%d" if whole else b"%b"))
-            self._templates[family] = kept
-        return kept.text % tuple(values if whole else _numbers(values, family.scale))
+            kept = _Template(rows, whole, self._template(families, rows, whole))
+            self._templates[families] = kept
+        return kept.text % tuple(values if whole else _numbers(block))
 
-    def _template(self, family: Family, rows: Rows, value: bytes) -> bytes:
+    def _template(self, families: tuple[Family, ...], rows: Rows, whole: bool) -> bytes:
         if len(set(rows)) != len(rows):
-            raise ValueError(f"{family.name}: a row comes twice")
-        order = sorted(range(len(family.labels)), key=lambda i: family.labels[i])
-        head = "".join(f"{line}\n" for line in self._header(family)).encode()
-        lines = [head.replace(b"%", b"%%")]
+            raise ValueError(f"{families[0].name}: a row comes twice")
+        labels = families[0].labels if families else ()
+        order = sorted(range(len(labels)), key=lambda i: labels[i])
+        shown = []
         for row in rows:
-            if len(row) != len(order):
-                raise ValueError(f"{family.name}: {row!r} does not fit {family.labels!r}")
-            labels = ",".join([f'{family.labels[i]}="{_escape_label(row[i])}"' for i in order])
-            start = f"{family.name}{{{labels}}} " if labels else f"{family.name} "
-            lines.append(start.encode().replace(b"%", b"%%") + value + b"\n")
+            if len(row) != len(labels):
+                raise ValueError(f"{families[0].name}: {row!r} does not fit {labels!r}")
+            shown.append(",".join([f'{labels[i]}="{_escape_label(row[i])}"' for i in order]))
+        lines: list[bytes] = []
+        for family in families:
+            if family.labels != labels:
+                raise ValueError(f"{family.name}: its labels are not those of its block")
+            lines += [f"{line}\n".replace("%", "%%").encode() for line in self._header(family)]
+            # The exponent makes hundredths of integers without a division for each.
+            exponent = b"e%d" % family.scale if family.scale else b""
+            value = b" %d" + exponent + b"\n" if whole else b" %b\n"
+            for text in shown:
+                name = f"{family.name}{{{text}}}" if text else family.name
+                lines.append(name.replace("%", "%%").encode() + value)
         return b"".join(lines)
 
     def _header(self, family: Family) -> list[str]:
@@ -96,14 +108,12 @@ def _escape_label(text: str) -> str:
     return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
-def _numbers(values: Sequence[Value], scale: int) -> list[bytes]:
-    if not scale:
-        return [_number(value) for value in values]
-    divisor, form = 10**-scale, b"%%.%df" % -scale
-    return [
-        form % (value / divisor) if isinstance(value, int) else _number(value / divisor)
-        for value in values
-    ]
+def _numbers(block: Block) -> list[bytes]:
+    numbers = []
+    for position, value in enumerate(block.values):
+        scale = block.families[position // len(block.rows)].scale
+        numbers.append(_number(value / 10**-scale if scale else value))
+    return numbers
 
 
 def _number(value: Value) -> bytes:

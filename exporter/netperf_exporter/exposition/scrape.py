@@ -207,16 +207,18 @@ class Exporter:
 
 
 def _limited(blocks: list[Block], limit: int) -> tuple[list[Block], int, int]:
-    """Blocks cut to a number of samples, that number, and how many were cut away."""
-    total = sum(len(block.rows) for block in blocks)
+    """Blocks cut to a number of samples, how many are left, and how many were cut away."""
+    total = sum([len(block.values) for block in blocks])
     if total <= limit:
         return blocks, total, 0
     kept: list[Block] = []
     left = limit
-    for family, rows, values in blocks:
-        kept.append(Block(family, rows[:left], values[:left]))
-        left -= len(kept[-1].rows)
-    return kept, limit, total - limit
+    for families, rows, values in blocks:
+        height = min(len(rows), left // len(families))
+        columns = [values[i * len(rows) :][:height] for i in range(len(families))]
+        kept.append(Block(families, rows[:height], [v for column in columns for v in column]))
+        left -= len(kept[-1].values)
+    return kept, limit - left, total - (limit - left)
 
 
 def _compressor() -> Callable[[bytes], bytes]:

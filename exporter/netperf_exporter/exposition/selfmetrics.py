@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from netperf_exporter import __version__
-from netperf_exporter.metric import Block, Rows, Value, counter, gauge, info
+from netperf_exporter.metric import Block, Rows, counter, gauge, info
 
 BUILD = info(
     "exporter_build", "The version of this exporter and of its Python.", "python", "version"
@@ -46,7 +46,9 @@ SERIES_OMITTED = gauge(
     "collector",
 )
 
-FAMILIES = (BUILD, DURATION, SUCCESS, AVAILABLE, SERIES, SERIES_OMITTED, PARSE_ERRORS)
+FAMILIES = (BUILD, DURATION, SUCCESS, SERIES, SERIES_OMITTED, AVAILABLE, PARSE_ERRORS)
+
+_BUILD_ROW = ((platform.python_version(), __version__),)
 
 
 class Account(NamedTuple):
@@ -67,15 +69,13 @@ def blocks(accounts: Mapping[str, Account], parse_errors: Mapping[str, int]) -> 
     collectors = _rows(tuple(accounts))
     columns = list(zip(*accounts.values(), strict=True)) or [()] * len(Account._fields)
     seconds, success, reasons, series, omitted = columns
-    yield Block(BUILD, ((platform.python_version(), __version__),), (1,))
-    yield Block(DURATION, collectors, seconds)
-    yield Block(SUCCESS, collectors, [int(s) for s in success])
+    yield Block((BUILD,), _BUILD_ROW, (1,))
+    yield Block((DURATION,), collectors, seconds)
+    counts = [*map(int, success), *series, *omitted]
+    yield Block((SUCCESS, SERIES, SERIES_OMITTED), collectors, counts)
     rows = _pairs(tuple(accounts), tuple(reasons))
-    yield Block(AVAILABLE, rows, [int(not reason) for reason in reasons])
-    yield Block(SERIES, collectors, series)
-    yield Block(SERIES_OMITTED, collectors, omitted)
-    errors: list[Value] = list(parse_errors.values())
-    yield Block(PARSE_ERRORS, _rows(tuple(parse_errors)), errors)
+    yield Block((AVAILABLE,), rows, [int(not reason) for reason in reasons])
+    yield Block((PARSE_ERRORS,), _rows(tuple(parse_errors)), list(parse_errors.values()))
 
 
 @lru_cache(maxsize=64)

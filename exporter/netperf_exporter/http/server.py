@@ -37,9 +37,11 @@ _POLICY = Policy()
 
 # What the kernel may hold for us: enough for many scrapers that start at once to raise no
 # ListenOverflows on the host we watch.
-_BACKLOG = 128
+_BACKLOG = 1024
+_BATCH = 128  # accepted at a time
 
 _COMPLAINT_SECONDS = 60.0
+_PAUSE_SECONDS = 0.1
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _NO_IPV6 = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
 
@@ -177,7 +179,8 @@ class Server:
         self._close_listeners()
         with self._lock:
             threads = list(self._connections.values())
-            for connection in self._connections:
+            # Those at work first, so that their answers say that they are the last.
+            for connection in sorted(self._connections, key=lambda known: known.waiting):
                 connection.send_away()
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -194,7 +197,7 @@ class Server:
         failure: OSError | None = None
         try:
             # All that wait, before any work: whoever finds the backlog full loses a second.
-            while len(newcomers) < _BACKLOG:
+            while len(newcomers) < _BATCH:
                 client, peer = listener.accept()
                 newcomers.append(
                     Connection(client, peer, self._handler, self._policy, self._log, self._lock)
@@ -249,9 +252,13 @@ class Server:
             del self._connections[connection]
             connection.close()
 
-    def _send_oldest_away(self) -> bool:
-        """With the lock held."""
-        waiting = [known for known in self._connections if known.waiting and not known.leaving]
+    def _send_oldest_away(self, before: float = math.inf) -> bool:
+        """Of those that wait since before that moment. With the lock held."""
+        waiting = [
+            known
+            for known in self._connections
+            if known.waiting and not known.leaving and known.since < before
+        ]
         if not waiting:
             return False
         min(waiting, key=lambda known: (known.answered, known.since)).send_away()
@@ -264,9 +271,10 @@ class Server:
             self._complained = now
             self._log.warning("cannot accept connections: %r", error)
         with self._lock:
-            made_room = exhausted and self._send_oldest_away()
+            # Not those who just came: what they ask may be here, and not be read yet.
+            made_room = exhausted and self._send_oldest_away(now - _PAUSE_SECONDS)
         # The connection stays ready to be accepted: without a pause the loop would spin.
-        self._woken.settimeout(0.01 if made_room else 0.1)
+        self._woken.settimeout(_PAUSE_SECONDS / 10 if made_room else _PAUSE_SECONDS)
         with contextlib.suppress(TimeoutError):
             self._woken.recv(1, socket.MSG_PEEK)
 

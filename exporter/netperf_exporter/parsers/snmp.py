@@ -7,12 +7,20 @@ the middle and drop others, so nothing is read by position.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 from netperf_exporter.parsers import Malformed
 from netperf_exporter.parsers.text import shown
 
-Counters = dict[str, int]
-"""A value by ``<protocol>.<field>``, in the kernel's words: ``TcpExt.ListenDrops``."""
+
+class Counters(NamedTuple):
+    """Values and their names, ``<protocol>.<field>`` in the kernel's words: ``TcpExt.ListenDrops``.
+
+    names is the same object for as long as the kernel writes the same names.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[int, ...]
 
 
 def parse(text: bytes, problems: list[str]) -> Counters:
@@ -21,8 +29,51 @@ def parse(text: bytes, problems: list[str]) -> Counters:
     A pair whose lines do not belong together, or whose values are not numbers, is left out and
     said. Raises Malformed if no pair is left.
     """
-    counters: Counters = {}
     lines = text.splitlines(keepends=True)
+    return _all(lines) or _pair_by_pair(lines, problems)
+
+
+def _all(lines: list[bytes]) -> Counters | None:
+    """All pairs at once, if nothing is wrong with any of them."""
+    layout = _layout(tuple(lines[::2]))
+    if layout is None or len(lines) % 2 or not lines[-1].endswith(b"\n"):
+        return None
+    names, heads = layout
+    numbers: list[bytes] = []
+    for (protocol, count), line in zip(heads, lines[1::2], strict=True):
+        cells = line.split()
+        if len(cells) != count + 1 or cells[0] != protocol:
+            return None
+        numbers += cells[1:]
+    if b"".join(numbers).translate(None, _SIGNED_DIGITS):
+        return None
+    try:
+        return Counters(names, tuple(map(int, numbers)))
+    except ValueError:  # a sign in the wrong place, or thousands of digits
+        return None
+
+
+_SIGNED_DIGITS = b"-0123456789"  # only Tcp MaxConn has a sign
+_Layout = tuple[tuple[str, ...], tuple[tuple[bytes, int], ...]]
+
+
+@lru_cache(maxsize=16)
+def _layout(headers: tuple[bytes, ...]) -> _Layout | None:
+    """All names, and for each line how the one below it begins and how many values it has."""
+    names: list[str] = []
+    heads: list[tuple[bytes, int]] = []
+    for header in headers:
+        try:
+            keys = _keys(header)
+        except ValueError:
+            return None
+        names += keys
+        heads.append((header.partition(b" ")[0], len(keys)))
+    return (tuple(names), tuple(heads)) if len(set(names)) == len(names) > 0 else None
+
+
+def _pair_by_pair(lines: list[bytes], problems: list[str]) -> Counters:
+    counters: dict[str, int] = {}
     position = 0
     while position < len(lines):
         names, values = lines[position], lines[position + 1] if position + 1 < len(lines) else b""
@@ -39,7 +90,7 @@ def parse(text: bytes, problems: list[str]) -> Counters:
             position += 1
     if not counters:
         raise Malformed("no line of names above a line of values")
-    return counters
+    return Counters(tuple(counters), tuple(counters.values()))
 
 
 @lru_cache(maxsize=64)
@@ -53,7 +104,7 @@ def _keys(line: bytes) -> tuple[str, ...]:
 
 
 def _number(cell: bytes) -> int:
-    # Only Tcp MaxConn is signed. int() also takes blanks, signs and underscores: not here.
+    # int() also takes blanks, plus signs and underscores: not here.
     if not (cell.isdigit() or (cell[:1] == b"-" and cell[1:].isdigit())) or len(cell) > 20:
         raise ValueError
     return int(cell)

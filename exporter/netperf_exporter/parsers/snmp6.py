@@ -33,7 +33,7 @@ def _all(text: bytes) -> Counters | None:
         return None
     if len(values) != len(keys) or not b"".join(values).isdigit() or max(map(len, values)) > 20:
         return None
-    return dict(zip(keys, map(int, values), strict=True))
+    return Counters(keys, tuple(map(int, values)))
 
 
 @lru_cache(maxsize=4)
@@ -49,7 +49,7 @@ def _key(name: bytes) -> str | None:
 
 
 def _line_by_line(text: bytes, problems: list[str]) -> Counters:
-    counters: Counters = {}
+    counters: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(keepends=True), start=1):
         name, *values = line.split() or [b""]
         key = _key(name)
@@ -61,4 +61,4 @@ def _line_by_line(text: bytes, problems: list[str]) -> Counters:
         counters[key] = int(value)
     if not counters:
         raise Malformed("no line with a name and a value")
-    return counters
+    return Counters(tuple(counters), tuple(counters.values()))

@@ -38,6 +38,11 @@ class SoftnetStat(NamedTuple):
     process_qlen: Column | None
 
 
+def has_cpu_numbers(text: bytes) -> bool:
+    """Whether the rows say which CPU they belong to, to judge by the first of them."""
+    return text.find(b"\n") > _CPU * _CELL
+
+
 def parse(text: bytes, online: tuple[int, ...] | None, problems: list[str]) -> SoftnetStat:
     """Read the rows.
 

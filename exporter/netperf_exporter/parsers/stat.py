@@ -31,17 +31,16 @@ def parse(text: bytes, modes: tuple[str, ...], problems: list[str]) -> CpuTimes:
     out and said. Raises Malformed if no row of a CPU is left.
     """
     rows = _cpu_rows(text)
-    names, columns = _even(rows) or _uneven(rows, problems)
+    names, columns = _even(rows, modes) or _uneven(rows, modes, problems)
     try:
-        ticks = {mode: tuple(map(int, columns[MODES.index(mode)])) for mode in modes}
+        ticks = {mode: tuple(map(int, columns[mode])) for mode in modes}
     except ValueError as error:  # thousands of digits
         raise Malformed(f"a number is too long: {error}") from error
     return CpuTimes(_numbers(tuple(names)), ticks)
 
 
+_Table = tuple[list[bytes], dict[str, list[bytes]]]
 _NAME = re.compile(rb"cpu(?:0|[1-9][0-9]{0,4})")
-
-_Table = tuple[list[bytes], list[list[bytes]]]
 
 
 def _cpu_rows(text: bytes) -> bytes:
@@ -53,44 +52,40 @@ def _cpu_rows(text: bytes) -> bytes:
     return text[start : end + 1] if end >= 0 else text[start:]
 
 
-def _even(rows: bytes) -> _Table | None:
-    """All rows at once, if they are complete, as wide as the first, and nothing but numbers."""
-    first, newline, _ = rows.partition(b"\n")
-    width = len(first.split())
+def _even(rows: bytes, modes: tuple[str, ...]) -> _Table | None:
+    """All rows at once, if they are as wide as the first and nothing but numbers."""
+    width = len(rows[: rows.find(b"\n")].split())
     cells = rows.split()
-    height = rows.count(b"\n")
-    if not newline or not rows.endswith(b"\n") or width <= len(MODES):
+    if not rows.endswith(b"\n") or width <= len(MODES):
         return None
-    if len(cells) != width * height:
+    if len(cells) != width * rows.count(b"\n"):
+        return None
+    columns = {mode: cells[MODES.index(mode) + 1 :: width] for mode in modes}
+    if not b"".join([cell for column in columns.values() for cell in column]).isdigit():
         return None
     names = cells[::width]
-    numbers = [cells[position::width] for position in range(1, len(MODES) + 1)]
-    if not b"".join([b"".join(column) for column in numbers]).isdigit():
-        return None
     try:
         _numbers(tuple(names))
     except Malformed:
         return None
-    return names, numbers
+    return names, columns
 
 
-def _uneven(rows: bytes, problems: list[str]) -> _Table:
-    names: dict[bytes, None] = {}
-    table: list[list[bytes]] = []
+def _uneven(rows: bytes, modes: tuple[str, ...], problems: list[str]) -> _Table:
+    table: dict[bytes, list[bytes]] = {}
     for line in rows.splitlines(keepends=True):
         if not line.startswith(b"cpu"):
             break
         name, *cells = line.split()
         cells = cells[: len(MODES)]
         good = line.endswith(b"\n") and len(cells) == len(MODES) and b"".join(cells).isdigit()
-        if not good or name in names or not _NAME.fullmatch(name):
+        if not good or name in table or not _NAME.fullmatch(name):
             problems.append(f"a row is {shown(line)}")
             continue
-        names[name] = None
-        table.append(cells)
+        table[name] = cells
     if not table:
         raise Malformed("no row of a CPU")
-    return list(names), [list(column) for column in zip(*table, strict=True)]
+    return list(table), {m: [row[MODES.index(m)] for row in table.values()] for m in modes}
 
 
 @lru_cache(maxsize=8)
