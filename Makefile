@@ -50,6 +50,8 @@ lock: $(VENV)/dev ## pin what is installed, with hashes, for users and for devel
 		--python-version 3.11 --extra isal --group dev -o requirements-dev.txt pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
 		--python-version 3.11 --extra systemd --no-deps -o requirements-systemd.txt pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
+		--python-version 3.11 --group build --constraint requirements-dev.txt -o requirements-build.txt
 
 deps: ## as root: Debian packages that the tests use; otherwise say which are missing
 	@./tests/debian-packages.sh test

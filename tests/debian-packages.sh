@@ -3,9 +3,9 @@
 # root; otherwise names it, and the tests that need it skip.
 set -eu
 
-test="iproute2 nftables procps prometheus libsystemd-dev pkg-config gcc python3-dev python3-venv systemd"
+test="iproute2 nftables procps prometheus libsystemd-dev pkg-config gcc python3-dev python3-venv systemd systemd-container"
 bench="prometheus-node-exporter"
-guest="qemu-system-x86 busybox-static cpio kmod"
+guest="qemu-system-x86 busybox-static cpio buildah mmdebstrap"
 
 missing=""
 for group in "$@"; do
