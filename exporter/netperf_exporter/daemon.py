@@ -85,17 +85,20 @@ def _serve(config: Config, sockets: list[socket.socket]) -> None:
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _KEPT_BYTES = 8 << 20
+_GC_THRESHOLD = 20_000
 
 
 def _settle_memory() -> None:
     """Spare each scrape the same work again.
 
-    What was made at the start stays, so the collector of garbage need not look at it. And a body
+    What was made at the start stays, so the collector of garbage need not look at it, and a
+    scrape makes no cycles, so it need not look often. And a body
     of some hundred kilobytes is made and freed at each scrape: glibc would give that memory back
     to the kernel and take it again, page by page (mallopt(3)).
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD)
     with contextlib.suppress(AttributeError):  # another libc than glibc
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from netperf_exporter.collectors import COLLECTORS, OFF_BY_DEFAULT
-from netperf_exporter.exposition import selfmetrics
+from netperf_exporter.exposition import process, selfmetrics
 from netperf_exporter.metric import Family
 
 _HEAD = """\
@@ -26,10 +26,7 @@ def metrics_page() -> str:
         flag = f"`--collector.{name}`" if name in OFF_BY_DEFAULT else "on by default"
         sections.append("\n".join(_section(f"{name} ({flag})", collector.FAMILIES)))
     sections.append("\n".join(_section("the exporter itself", selfmetrics.FAMILIES)))
-    sections.append(
-        "Beside these: the families `process_*` and `python_gc_*` of prometheus_client about the "
-        "exporter's own process.\n"
-    )
+    sections.append("\n".join(_section("its process", process.FAMILIES)))
     return "\n".join(sections)
 
 

@@ -14,7 +14,8 @@ from typing import Literal, NamedTuple
 PREFIX = "netperf_"
 
 Type = Literal["counter", "gauge", "info"]
-Value = int | float
+Value = int | float | bytes
+"""A number; or the digits of one as the kernel wrote them, which are written as they are."""
 Rows = tuple[tuple[str, ...], ...]
 
 UNLABELLED: Rows = ((),)

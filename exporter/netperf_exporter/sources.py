@@ -112,26 +112,45 @@ class Readings:
             return None
 
 
-def read(source: Source[T], host: Host) -> Outcome:
-    """Read and parse one source. Never raises: whatever happens is an outcome."""
+class Answer(NamedTuple):
+    """What the host said to a source, not parsed yet."""
+
+    answer: Any
+    seconds: float
+
+
+def ask(source: Source[Any], host: Host) -> Answer | Absent | Failed:
+    """Read one source. Never raises: whatever happens is an outcome. May take for ever."""
     started = time.perf_counter()
-
-    def seconds() -> float:
-        return time.perf_counter() - started
-
-    problems: list[str] = []
     try:
-        value = source.parse(source.read(host), problems)
-    except Malformed as error:
-        return Failed(f"malformed: {error}", seconds(), malformed=True)
+        answer = source.read(host)
     except OSError as error:
         said = f"{error.strerror}: {error.filename}" if error.filename else str(error)
-        if error.errno in _ABSENT:
-            return Absent(said, seconds())
-        return Failed(said, seconds())
+        seconds = time.perf_counter() - started
+        return (Absent if error.errno in _ABSENT else Failed)(said, seconds)
     except Exception as error:
-        return Failed(f"{type(error).__name__}: {error}", seconds())
-    return Value(value, tuple(problems), seconds())
+        return Failed(f"{type(error).__name__}: {error}", time.perf_counter() - started)
+    return Answer(answer, time.perf_counter() - started)
+
+
+def understand(source: Source[Any], asked: Answer | Absent | Failed) -> Outcome:
+    """Parse what a source was answered. Never raises."""
+    if not isinstance(asked, Answer):
+        return asked
+    started = time.perf_counter() - asked.seconds
+    problems: list[str] = []
+    try:
+        value = source.parse(asked.answer, problems)
+    except Malformed as error:
+        return Failed(f"malformed: {error}", time.perf_counter() - started, malformed=True)
+    except Exception as error:
+        return Failed(f"{type(error).__name__}: {error}", time.perf_counter() - started)
+    return Value(value, tuple(problems), time.perf_counter() - started)
+
+
+def read(source: Source[Any], host: Host) -> Outcome:
+    """Ask, and understand."""
+    return understand(source, ask(source, host))
 
 
 _ONLINE = "devices/system/cpu/online"
@@ -192,9 +211,14 @@ def _read_node_texts(host: Host) -> NodeTexts:
     return tuple([(int(node), host.sys(f"{_NODES}/node{node}/cpulist")) for node in nodes])
 
 
-@lru_cache(maxsize=8)
-def _nodes(texts: NodeTexts) -> Mapping[int, int]:
-    return {cpu: node for node, text in texts for cpu in cpulist.parse(text)}
+class CpuNodes:
+    """The NUMA node of each online CPU; the same object while the kernel says the same."""
+
+    def __init__(self, texts: NodeTexts) -> None:
+        self.node_of = {cpu: node for node, text in texts for cpu in cpulist.parse(text)}
+
+
+_cpu_nodes = lru_cache(maxsize=8)(CpuNodes)
 
 
 ONLINE_CPUS = Source[tuple[int, ...]](
@@ -202,8 +226,8 @@ ONLINE_CPUS = Source[tuple[int, ...]](
 )
 """CPUs that are online, ascending (drivers/base/cpu.c)."""
 
-CPU_NODES = Source[Mapping[int, int]]("node_cpulist", _read_nodes, lambda texts, _: _nodes(texts))
-"""The NUMA node of each online CPU; empty on a kernel without NUMA (drivers/base/node.c)."""
+CPU_NODES = Source[CpuNodes]("node_cpulist", _read_nodes, lambda texts, _: _cpu_nodes(texts))
+"""Empty on a kernel without NUMA (node_read_cpulist() in drivers/base/node.c)."""
 
 SOFTNET_STAT = Source[softnet_stat.SoftnetStat]("softnet_stat", _read_softnet, _parse_softnet)
 

@@ -24,6 +24,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(
 )
 NUMBER = (
     st.integers(0, 2**64 - 1)
+    | st.integers(0, 2**64 - 1).map(b"%d".__mod__)
     | st.integers(-(2**63), 0)
     | st.floats()
     | st.sampled_from(
@@ -45,8 +46,9 @@ def families(draw: st.DrawFn) -> list[Block]:
         number = st.integers(0, 2**53) if any(f.scale for f in members) else NUMBER
         size = len(rows) * len(members)
         values = draw(st.lists(number, min_size=size, max_size=size))
-        if draw(st.booleans()):
-            values = [int(v) if math.isfinite(v) else 7 for v in values]
+        if draw(st.booleans()):  # as the kernel's numbers are: all integers, or all digits
+            whole = [int(v) if math.isfinite(float(v)) else 7 for v in values]
+            values = draw(st.sampled_from([whole, [b"%d" % v for v in whole]]))
         blocks.append(Block(tuple(members), rows, values))
     return blocks
 
@@ -115,7 +117,7 @@ def check(blocks: list[Block], renderer: Renderer, format: Format) -> None:
     parser = text_format if format is Format.TEXT else openmetrics
     kinds = {family.type for block in blocks for family in block.families}
     if format is Format.OPENMETRICS and kinds & {"counter", "info"}:
-        every = [value for block in blocks for value in block.values]
+        every = [float(value) for block in blocks for value in block.values]
         if not all(value >= 0 for value in every) or "info" in kinds:
             return  # the parser refuses counters below zero and NaN, and infos that are not 1
     parsed = [s.value for f in parser(ours) for s in f.samples]

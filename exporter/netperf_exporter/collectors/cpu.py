@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain
 
 from netperf_exporter.collectors import rows
 from netperf_exporter.metric import Block, Rows, counter, info
-from netperf_exporter.sources import CPU_NODES, CPU_TIMES, ONLINE_CPUS, Readings
+from netperf_exporter.sources import CPU_NODES, CPU_TIMES, ONLINE_CPUS, CpuNodes, Readings
 
 NEEDS = (CPU_TIMES, ONLINE_CPUS, CPU_NODES)
 
@@ -35,15 +36,12 @@ FAMILIES = (SECONDS, INFO)
 def collect(readings: Readings) -> Iterator[Block]:
     """Times of every CPU the kernel lists, and the node of each that is online."""
     times = readings[CPU_TIMES]
-    ticks = [tick for column in times.ticks.values() for tick in column]
+    ticks = tuple(chain.from_iterable(times.ticks.values()))
     yield Block((SECONDS,), rows.of_cpus_and(times.cpus, tuple(times.ticks)), ticks)
     cpus = readings.get(ONLINE_CPUS) or times.cpus
-    nodes = readings[CPU_NODES]
-    there = _nodes_of(cpus, tuple([nodes.get(cpu) for cpu in cpus]))
-    yield Block((INFO,), there, (1,) * len(cpus))
+    yield Block((INFO,), _nodes_of(cpus, readings[CPU_NODES]), (1,) * len(cpus))
 
 
 @lru_cache(maxsize=16)
-def _nodes_of(cpus: tuple[int, ...], nodes: tuple[int | None, ...]) -> Rows:
-    pairs = zip(cpus, nodes, strict=True)
-    return tuple([(str(cpu), "" if node is None else str(node)) for cpu, node in pairs])
+def _nodes_of(cpus: tuple[int, ...], nodes: CpuNodes) -> Rows:
+    return tuple([(str(cpu), str(nodes.node_of.get(cpu, ""))) for cpu in cpus])

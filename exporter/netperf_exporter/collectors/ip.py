@@ -187,6 +187,11 @@ FIELDS: dict[str, Family] = {
         "memory. Of those connection tracking undertakes only the timeouts count. (Ip6ReasmFails; "
         "ip6_frag_queue() and ip6_frag_reasm() in net/ipv6/reassembly.c)",
     ),
+    "Ip6.InUnknownProtos": counter(
+        "ip6_receive_unknown_protocol_packets",
+        "IPv6 packets for this host dropped because neither the kernel nor a raw socket takes "
+        "what is in them. (Ip6InUnknownProtos; ip6_protocol_deliver_rcu() in net/ipv6/ip6_input.c)",
+    ),
     "Ip6.InDelivers": counter(
         "ip6_delivered_packets",
         "IPv6 packets, reassembled, given to TCP, UDP, ICMPv6 and so on. Whether a socket then "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from netperf_exporter.collectors import rows
 from netperf_exporter.metric import Block, counter
@@ -34,5 +35,4 @@ def collect(readings: Readings) -> Iterator[Block]:
         positions = [listed.index(cpu) for cpu in kept]
         columns = [tuple([row[i] for i in positions]) for row in softirqs.rows.values()]
     types = tuple([name.lower() for name in softirqs.rows])
-    values = [value for column in columns for value in column]
-    yield Block((SOFTIRQS_RUN,), rows.of_cpus_and(kept, types), values)
+    yield Block((SOFTIRQS_RUN,), rows.of_cpus_and(kept, types), tuple(chain.from_iterable(columns)))

@@ -6,6 +6,7 @@ Host-global: the same in every network namespace.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from netperf_exporter.collectors import rows
 from netperf_exporter.metric import Block, counter, gauge
@@ -93,5 +94,4 @@ def collect(readings: Readings) -> Iterator[Block]:
         BACKLOG_LENGTH: stat.backlog_length if stat.input_qlen is None else None,
     }
     there = {family: column for family, column in columns.items() if column is not None}
-    values = [value for column in there.values() for value in column]
-    yield Block(tuple(there), rows.of_cpus(stat.cpus), values)
+    yield Block(tuple(there), rows.of_cpus(stat.cpus), tuple(chain.from_iterable(there.values())))

@@ -198,8 +198,16 @@ FIELDS: dict[str, Family] = {
     ),
     "TcpExt.TCPZeroWindowDrop": counter(
         "tcp_zero_window_drops",
-        "Packets with new data dropped because the window offered to the peer was zero. Probes "
-        "without data are not in it. (TCPZeroWindowDrop; tcp_data_queue() in net/ipv4/tcp_input.c)",
+        "Packets that begin where the next byte is due, dropped because the window offered to the "
+        "peer was zero; those that begin further on, and probes without data, are not in it. Newer "
+        "kernels turn such packets down earlier, into tcp_receive_beyond_window_segments, while "
+        "something is unread. (TCPZeroWindowDrop; tcp_data_queue() in net/ipv4/tcp_input.c)",
+    ),
+    "TcpExt.BeyondWindow": counter(
+        "tcp_receive_beyond_window_segments",
+        "Segments dropped because they reach beyond the window offered to the peer, as data does "
+        "that a peer sends into a closed window, and a forged segment. Not on older kernels. "
+        "(BeyondWindow; tcp_validate_incoming(), tcp_data_queue() in net/ipv4/tcp_input.c)",
     ),
     # Sending: what goes out for the first time.
     "Tcp.OutSegs": counter(
@@ -259,8 +267,9 @@ FIELDS: dict[str, Family] = {
     ),
     "TcpExt.TCPLossProbeRecovery": counter(
         "tcp_loss_probe_recoveries",
-        "Losses at the end of a flight that a probe repaired, which saved the wait for a timeout. "
-        "(TCPLossProbeRecovery; tcp_process_tlp_ack() in net/ipv4/tcp_input.c)",
+        "Losses at the end of a flight that a probe repaired, which saved the wait for a timeout; "
+        "counted only once data sent after the probe is acknowledged. (TCPLossProbeRecovery; "
+        "tcp_process_tlp_ack() in net/ipv4/tcp_input.c)",
     ),
     "TcpExt.TCPLostRetransmit": counter(
         "tcp_lost_retransmitted_segments",

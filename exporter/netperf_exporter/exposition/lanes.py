@@ -13,10 +13,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from queue import SimpleQueue
+from typing import Any
 
 from netperf_exporter.kernel.host import Host
-from netperf_exporter.sources import Failed, Outcome, Source, read
+from netperf_exporter.sources import Absent, Answer, Failed, Outcome, Source, ask, understand
 
 PATIENCE = 0.1
 """Seconds after which the next source of a lane no longer waits for the one before it; less if
@@ -26,40 +27,43 @@ the scrape itself has little time."""
 _NO_ANSWER = "no answer within its deadline"
 
 
+_Asked = Answer | Absent | Failed
+
+
+class _Job:
+    """Sources of one lane to read for one scrape."""
+
+    def __init__(self, due: Iterable[Source[Any]], results: _Results) -> None:
+        self.due = deque(due)
+        self.results = results
+
+
 class _Results:
     """What one scrape gets; closed at its deadline, so that nothing comes late."""
 
     def __init__(self, wanted: int) -> None:
         self.open = True
         self._wanted = wanted
-        self._outcomes: dict[Source[Any], Outcome] = {}
-        self._complete = threading.Condition()
+        self._answers: dict[Source[Any], _Asked] = {}
+        self._incomplete = threading.Lock()  # held for as long as something is missing
+        if wanted:
+            self._incomplete.acquire()
 
-    def put(self, source: Source[Any], outcome: Outcome) -> None:
-        with self._complete:
-            if self.open:
-                self._outcomes[source] = outcome
-                if len(self._outcomes) == self._wanted:
-                    self._complete.notify_all()  # waking the scrape for less costs a switch each
+    def put(self, source: Source[Any], asked: _Asked) -> None:
+        # Without a lock: storing is one step, and whoever stores last sees all of them. Only one
+        # does: a source is asked once.
+        if self.open:
+            self._answers[source] = asked
+            if len(self._answers) == self._wanted:
+                self._incomplete.release()
 
     def wait(self, seconds: float) -> bool:
         """Whether everything is there, within so many seconds."""
-        with self._complete:
-            if len(self._outcomes) < self._wanted:
-                self._complete.wait(seconds)
-            return len(self._outcomes) == self._wanted
+        return self._incomplete.acquire(timeout=seconds)
 
-    def close(self) -> dict[Source[Any], Outcome]:
-        with self._complete:
-            self.open = False
-            return self._outcomes
-
-
-class _Order(NamedTuple):
-    """One source to read for one scrape."""
-
-    source: Source[Any]
-    results: _Results
+    def close(self) -> dict[Source[Any], _Asked]:
+        self.open = False
+        return self._answers.copy()
 
 
 class Lane:
@@ -68,38 +72,32 @@ class Lane:
     def __init__(self, name: str, host: Host) -> None:
         self._name = name
         self._host = host
-        self._orders: deque[_Order] = deque()
-        self._changed = threading.Condition()
+        # Handed over through a queue in C and waited for on a bare lock: a scrape of an ordinary
+        # host is so short that threading's conditions would be a tenth of it.
+        self._jobs: SimpleQueue[_Job] = SimpleQueue()
+        self._lock = threading.Lock()  # of what follows
         self._worker: threading.Thread | None = None
+        self._job: _Job | None = None
         self._running: Source[Any] | None = None
         self._running_since = 0.0
         # Reads that were overtaken and have not returned, and since when they run.
         self._held: dict[Source[Any], float] = {}
 
     def order(self, sources: Iterable[Source[Any]], results: _Results) -> None:
-        """Have sources read. One that is still held by an earlier read fails at once."""
-        with self._changed:
-            for source in sources:
-                held = self._held.get(source)
-                if held is not None:
-                    seconds = time.monotonic() - held
-                    results.put(source, Failed(_NO_ANSWER, seconds))
-                else:
-                    self._orders.append(_Order(source, results))
-            if self._worker is None:
-                self._start_worker()
-            self._changed.notify_all()
+        """Have sources read."""
+        if self._worker is None:
+            with self._lock:
+                if self._worker is None:
+                    self._start_worker()
+        self._jobs.put(_Job(sources, results))
 
     def overtake(self, patience: float) -> None:
         """Go on without the read that is running, if it has taken so many seconds."""
-        with self._changed:
+        with self._lock:
             if self._running is None or time.monotonic() - self._running_since < patience:
                 return
             self._held[self._running] = self._running_since
             self._running = None
-            for order in [o for o in self._orders if o.source in self._held]:
-                self._orders.remove(order)
-                order.results.put(order.source, Failed(_NO_ANSWER, patience))
             self._start_worker()
 
     def _start_worker(self) -> None:
@@ -109,28 +107,37 @@ class Lane:
         self._worker = worker
 
     def _work(self) -> None:
-        me = threading.current_thread()
+        source: Source[Any] | None = None
         while True:
-            with self._changed:
-                while not self._orders:
-                    self._changed.wait()
-                    if self._worker is not me:
-                        return
-                source, results = self._orders.popleft()
-                if not results.open:
-                    continue
-                self._running, self._running_since = source, time.monotonic()
-            outcome = read(source, self._host)
-            results.put(source, outcome)
-            with self._changed:
-                if self._worker is not me:
-                    del self._held[source]
+            with self._lock:
+                if self._worker is not threading.current_thread():
+                    # Overtaken: the read has returned after all, and may be tried again.
+                    if source is not None:
+                        del self._held[source]
                     return
                 self._running = None
+                job = self._job
+                source = self._next_of(job) if job is not None else None
+            if job is None or source is None:
+                self._job = self._jobs.get()
+            else:
+                job.results.put(source, ask(source, self._host))
+
+    def _next_of(self, job: _Job) -> Source[Any] | None:
+        """The next source to read; one that is still held by an earlier read fails at once."""
+        while job.due and job.results.open:
+            source = job.due.popleft()
+            since = self._held.get(source)
+            if since is None:
+                self._running, self._running_since = source, time.monotonic()
+                return source
+            job.results.put(source, Failed(_NO_ANSWER, time.monotonic() - since))
+        self._job = None
+        return None
 
 
 class Lanes:
-    """All lanes of the exporter."""
+    """All lanes of the exporter. Each source wanted is in one of them."""
 
     def __init__(self, host: Host, sources: Iterable[Source[Any]]) -> None:
         self._sources = tuple(sources)
@@ -156,5 +163,6 @@ class Lanes:
             for lane in waited_for:
                 lane.overtake(patience)
             left = deadline - time.monotonic()
-        outcomes = results.close()
-        return {s: outcomes.get(s) or Failed(_NO_ANSWER, seconds) for s in wanted}
+        answers = results.close()
+        # Parsed here: it cannot hang, and what it makes is wanted by this thread.
+        return {s: understand(s, answers.get(s) or Failed(_NO_ANSWER, seconds)) for s in wanted}

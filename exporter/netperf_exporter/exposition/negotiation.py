@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from netperf_exporter.exposition.render import Format
@@ -14,6 +15,7 @@ class _Accepted(NamedTuple):
     quality: float
 
 
+@lru_cache(maxsize=64)
 def format_for(accept: str) -> Format:
     """The format that an Accept header prefers.
 
@@ -35,6 +37,7 @@ def format_for(accept: str) -> Format:
     return Format.OPENMETRICS if wanted > 0 and wanted >= best[Format.TEXT] else Format.TEXT
 
 
+@lru_cache(maxsize=64)
 def accepts_gzip(accept_encoding: str) -> bool:
     """Whether an Accept-Encoding header allows gzip."""
     qualities = {coding.name: coding.quality for coding in _accepted(accept_encoding)}

@@ -9,7 +9,7 @@ values that are equal as floats.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -23,16 +23,17 @@ class Format(Enum):
     OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
-_WHOLE = {int}
-
 END = {Format.TEXT: b"", Format.OPENMETRICS: b"# EOF\n"}
 """What comes after the last family."""
 
 
 class _Template(NamedTuple):
     rows: Rows
-    whole: bool  # made for integers
+    kind: str  # of numbers: how all of them are put in, or _MIXED
     text: bytes
+
+
+_INTEGERS, _DIGITS, _MIXED = "%d", "%b", ""
 
 
 class Renderer:
@@ -54,14 +55,14 @@ class Renderer:
         if len(families) * len(rows) != len(values):
             name = families[0].name if families else "no family"
             raise ValueError(f"{name}: {len(rows)} rows and {len(values)} values")
-        whole = _WHOLE.issuperset(map(type, values))
+        kind = _kind(values)
         kept = self._templates.get(families)
-        if kept is None or kept.whole != whole or (kept.rows is not rows and kept.rows != rows):
-            kept = _Template(rows, whole, self._template(families, rows, whole))
+        if kept is None or kept.kind != kind or (kept.rows is not rows and kept.rows != rows):
+            kept = _Template(rows, kind, self._template(families, rows, kind))
             self._templates[families] = kept
-        return kept.text % tuple(values if whole else _numbers(block))
+        return kept.text % tuple(_numbers(block) if kind == _MIXED else values)
 
-    def _template(self, families: tuple[Family, ...], rows: Rows, whole: bool) -> bytes:
+    def _template(self, families: tuple[Family, ...], rows: Rows, kind: str) -> bytes:
         if len(set(rows)) != len(rows):
             raise ValueError(f"{families[0].name}: a row comes twice")
         labels = families[0].labels if families else ()
@@ -77,11 +78,11 @@ class Renderer:
                 raise ValueError(f"{family.name}: its labels are not those of its block")
             lines += [f"{line}\n".replace("%", "%%").encode() for line in self._header(family)]
             # The exponent makes hundredths of integers without a division for each.
-            exponent = b"e%d" % family.scale if family.scale else b""
-            value = b" %d" + exponent + b"\n" if whole else b" %b\n"
+            exponent = f"e{family.scale}" if kind and family.scale else ""
+            value = f" {kind or '%b'}{exponent}\n"
             for text in shown:
                 name = f"{family.name}{{{text}}}" if text else family.name
-                lines.append(name.replace("%", "%%").encode() + value)
+                lines.append((name.replace("%", "%%") + value).encode())
         return b"".join(lines)
 
     def _header(self, family: Family) -> list[str]:
@@ -108,15 +109,29 @@ def _escape_label(text: str) -> str:
     return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
+def _kind(values: Sequence[Value]) -> str:
+    """How values can be put into a template all at once, if they are of one kind."""
+    if not values:
+        return _INTEGERS
+    if isinstance(values[0], bytes):
+        return _DIGITS if {bytes}.issuperset(map(type, values)) else _MIXED
+    try:
+        # Twice as fast as a look at each type: with a float among them, the sum is one.
+        return _INTEGERS if type(sum(values)) is int else _MIXED  # type: ignore[arg-type]
+    except TypeError:
+        return _MIXED
+
+
 def _numbers(block: Block) -> list[bytes]:
     numbers = []
     for position, value in enumerate(block.values):
         scale = block.families[position // len(block.rows)].scale
-        numbers.append(_number(value / 10**-scale if scale else value))
+        number = int(value) if isinstance(value, bytes) else value
+        numbers.append(_number(number / 10**-scale if scale else number))
     return numbers
 
 
-def _number(value: Value) -> bytes:
+def _number(value: float) -> bytes:
     if isinstance(value, int):
         return b"%d" % value
     if math.isnan(value):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
-import importlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from netperf_exporter.collectors import Collector
 from netperf_exporter.exposition import selfmetrics
-from netperf_exporter.exposition.client import OwnProcess
+from netperf_exporter.exposition.compression import gzipped
 from netperf_exporter.exposition.lanes import Lanes
+from netperf_exporter.exposition.process import OwnProcess
 from netperf_exporter.exposition.render import END, Format, Renderer
 from netperf_exporter.exposition.selfmetrics import Account
 from netperf_exporter.kernel.host import Host
@@ -74,7 +73,6 @@ class Exporter:
         self._series_limit = series_limit
         self._lanes = Lanes(host, SOURCES)
         self._process = OwnProcess()
-        self._compress = _compressor()
         self._flights: dict[_Key, _Flight] = {}
         self._flights_lock = threading.Lock()
         # What follows is used by one scrape at a time.
@@ -128,12 +126,12 @@ class Exporter:
         wanted = {source for collector in collectors.values() for source in collector.NEEDS}
         readings = Readings(self._lanes.read(wanted, seconds), self._options)
         with self._writing:
-            text = self._write(collectors, readings, key.format)
-        return self._compress(text) if key.gzip else text
+            texts = self._write(collectors, readings, key.format)
+        return gzipped(texts) if key.gzip else b"".join(texts)
 
     def _write(
         self, collectors: Mapping[str, Collector], readings: Readings, format: Format
-    ) -> bytes:
+    ) -> list[bytes]:
         self._note(readings.outcomes)
         renderer = self._renderers[format]
         texts: list[bytes] = []
@@ -144,7 +142,7 @@ class Exporter:
         texts.append(renderer.render(selfmetrics.blocks(accounts, self._parse_errors)))
         texts.append(renderer.render(self._process.blocks()))
         texts.append(END[format])
-        return b"".join(texts)
+        return texts
 
     def _collect(
         self, name: str, collector: Collector, readings: Readings, renderer: Renderer
@@ -154,7 +152,8 @@ class Exporter:
         read = sum(readings.outcomes[source].seconds for source in collector.NEEDS)
 
         def account(success: bool, reason: str = "", series: int = 0, omitted: int = 0) -> Account:
-            return Account(read + time.perf_counter() - started, success, reason, series, omitted)
+            microseconds = int((read + time.perf_counter() - started) * 1e6)
+            return Account(microseconds, success, reason, series, omitted)
 
         try:
             blocks, series, omitted = _limited(
@@ -219,13 +218,3 @@ def _limited(blocks: list[Block], limit: int) -> tuple[list[Block], int, int]:
         kept.append(Block(families, rows[:height], [v for column in columns for v in column]))
         left -= len(kept[-1].values)
     return kept, limit - left, total - (limit - left)
-
-
-def _compressor() -> Callable[[bytes], bytes]:
-    """Gzip at level 1: isal's, five times as fast, where it is installed; else zlib's."""
-    try:
-        igzip = importlib.import_module("isal.igzip")
-    except ImportError:
-        return lambda text: gzip.compress(text, compresslevel=1, mtime=0)
-    compress: Callable[[bytes, int], bytes] = igzip.compress
-    return lambda text: compress(text, 1)

@@ -19,6 +19,7 @@ DURATION = gauge(
     "making text of them.",
     "collector",
     unit="seconds",
+    scale=-6,
 )
 SUCCESS = gauge(
     "scrape_collector_success",
@@ -54,10 +55,11 @@ _BUILD_ROW = ((platform.python_version(), __version__),)
 class Account(NamedTuple):
     """How one collector fared in one scrape.
 
+    microseconds: spent on it.
     reason: why it is not available, or "".
     """
 
-    seconds: float
+    microseconds: int
     success: bool
     reason: str
     series: int
@@ -68,11 +70,10 @@ def blocks(accounts: Mapping[str, Account], parse_errors: Mapping[str, int]) -> 
     """The exporter's own families."""
     collectors = _rows(tuple(accounts))
     columns = list(zip(*accounts.values(), strict=True)) or [()] * len(Account._fields)
-    seconds, success, reasons, series, omitted = columns
+    microseconds, success, reasons, series, omitted = columns
     yield Block((BUILD,), _BUILD_ROW, (1,))
-    yield Block((DURATION,), collectors, seconds)
-    counts = [*map(int, success), *series, *omitted]
-    yield Block((SUCCESS, SERIES, SERIES_OMITTED), collectors, counts)
+    figures = [*microseconds, *map(int, success), *series, *omitted]
+    yield Block((DURATION, SUCCESS, SERIES, SERIES_OMITTED), collectors, figures)
     rows = _pairs(tuple(accounts), tuple(reasons))
     yield Block((AVAILABLE,), rows, [int(not reason) for reason in reasons])
     yield Block((PARSE_ERRORS,), _rows(tuple(parse_errors)), list(parse_errors.values()))

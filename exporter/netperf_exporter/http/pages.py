@@ -76,6 +76,8 @@ class Pages:
 
     def _names(self, query: str) -> tuple[str, ...] | None:
         """The collectors that a query chooses, None for all. Raises ValueError."""
+        if not query:
+            return None
         asked = parse_qs(query, keep_blank_values=True, max_num_fields=100)
         collect, exclude = asked.get("collect[]", []), asked.get("exclude[]", [])
         if collect and exclude:
