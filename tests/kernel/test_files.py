@@ -17,7 +17,7 @@ def descriptors() -> int:
 
 def test_a_file_longer_than_one_read_is_whole() -> None:
     """seq_file gives about a page at a time: kallsyms is megabytes."""
-    files = Files("/proc")
+    files = Files("/proc", "/proc")
     content = files.read("kallsyms")
     files.close()
 
@@ -29,7 +29,7 @@ def test_a_second_read_sees_what_is_there_now(tmp_path: Path) -> None:
     """Written in place, replaced, removed and made again."""
     file = tmp_path / "a"
     file.write_bytes(b"one")
-    files = Files(str(tmp_path))
+    files = Files(str(tmp_path), "/known")
     assert files.read("a") == b"one"
     file.write_bytes(b"two, longer")
     assert files.read("a") == b"two, longer"
@@ -37,7 +37,7 @@ def test_a_second_read_sees_what_is_there_now(tmp_path: Path) -> None:
     (tmp_path / "b").rename(file)
     assert files.read("a") == b"three"
     file.unlink()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="/known/a"):
         files.read("a")
     file.write_bytes(b"")
     assert files.read("a") == b""
@@ -47,7 +47,7 @@ def test_a_second_read_sees_what_is_there_now(tmp_path: Path) -> None:
 def test_one_descriptor_a_file(tmp_path: Path) -> None:
     """However often it is read, and none after close."""
     before = descriptors()
-    files = Files(str(tmp_path))
+    files = Files(str(tmp_path), "/known")
     (tmp_path / "a").write_bytes(b"1")
     for _ in range(5):
         files.read("a")
@@ -61,7 +61,7 @@ def test_one_descriptor_a_file(tmp_path: Path) -> None:
 
 def test_a_live_file_moves_under_a_kept_descriptor() -> None:
     """The kernel renders the file anew at each read from its beginning."""
-    files = Files("/proc")
+    files = Files("/proc", "/proc")
     first = float(files.read("uptime").split()[0])
     while float(files.read("uptime").split()[0]) == first:
         pass

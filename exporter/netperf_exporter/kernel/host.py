@@ -45,8 +45,8 @@ class LiveHost:
     """
 
     def __init__(self, procfs: str = "/proc", sysfs: str = "/sys") -> None:
-        self._proc = Files(procfs)
-        self._sys = Files(sysfs)
+        self._proc = Files(procfs, "/proc")
+        self._sys = Files(sysfs, "/sys")
         self._net = _net_folder(procfs)
 
     def proc(self, name: str) -> bytes:
