@@ -148,9 +148,12 @@ class Bench:
                 prove_equal(node_gzip, *sides)
                 sides += [node_gzip, node_plain]
 
-            turns = self._take_turns(sides, host.advance)
-            counts = table(sides, turns)
+            if not pairs:
+                table(sides, self._take_turns(sides, host.advance))
+            # Two at a time: more servers in turns would only fight over the caches.
             for one, other in pairs:
+                turns = self._take_turns([one, other], host.advance)
+                counts = table([one, other], turns)
                 each = ratios(turns.cpu[one.name], turns.cpu[other.name])
                 more = counts[other.name] / counts[one.name]
                 name = f"{one.name} : {other.name}"
@@ -166,7 +169,7 @@ class Bench:
             host.advance()
             readings = Readings({source: read(source, replayed) for source in SOURCES})
             rounds.append([b for c in COLLECTORS.values() for b in c.collect(readings)])
-        size = sum(len(block.rows) for block in rounds[0])
+        size = sum(len(block.values) for block in rounds[0])
         print(f"  {size} samples")
         for format in Format:
             ours, theirs = render_both(rounds, format)

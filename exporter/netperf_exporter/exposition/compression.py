@@ -7,18 +7,19 @@ from collections.abc import Iterable
 from types import ModuleType
 
 _zlib: ModuleType
+# Window bits with those for a gzip header, and memory: deflateInit2() in zlib.h. Lines repeat those
+# just before them, so for isal a window of 4 KiB finds as much as one of 32 and stays in the
+# cache; zlib would spend its time on moving such a small window.
 try:
     from isal import isal_zlib as _zlib
+
+    _WINDOW, _MEMORY = 16 + 12, 9
 except ImportError:
     _zlib = zlib
-
-# Of deflateInit2() in zlib.h. Lines repeat those just before them: a window of 4 KiB finds as much
-# as one of 32, and stays in the cache.
-_WINDOW_AND_GZIP_HEADER = 12 + 16
-_MOST_MEMORY = 9
+    _WINDOW, _MEMORY = 16 + 15, 8
 
 
 def gzipped(texts: Iterable[bytes]) -> bytes:
     """One gzip stream of some texts, which need not be joined for that."""
-    compressor = _zlib.compressobj(1, zlib.DEFLATED, _WINDOW_AND_GZIP_HEADER, _MOST_MEMORY)
+    compressor = _zlib.compressobj(1, zlib.DEFLATED, _WINDOW, _MEMORY)
     return b"".join([*map(compressor.compress, texts), compressor.flush()])
