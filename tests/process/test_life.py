@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import threading
 import time
 import urllib.error
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -131,6 +134,42 @@ def test_an_answer_under_way_is_finished(tmp_path: Path, number: signal.Signals)
 
         assert daemon.process.wait(10) == 0
         assert values(bodies[0], "netperf_scrape_collector_success")["tcp"] == 1
+
+
+def test_hostile_clients_do_not_keep_a_scrape_waiting() -> None:
+    """300 heads that drip, 1,000 connections that say nothing, heads too long, and garbage."""
+    with exporter() as daemon, ExitStack() as stack:
+        host, port = daemon.url.removeprefix("http://").split(":")
+
+        def connect() -> socket.socket:
+            return stack.enter_context(socket.create_connection((host, int(port)), timeout=5))
+
+        quiet = min(timed(daemon.get) for _ in range(5))
+        slow: list[float] = []
+        loris = [connect() for _ in range(300)]
+        for round in range(10):
+            for client in loris:
+                with suppress(OSError):  # many were sent away already
+                    client.send(b"GET /metrics HTTP/1.1\r\n" if round == 0 else b"X-A: b\r\n")
+            slow.append(timed(daemon.get))
+        for _ in range(10):
+            for _ in range(100):
+                connect()
+            slow.append(timed(daemon.get))
+        for sent in (b"GET /" + b"a" * 100_000, os.urandom(5000), b"\r\n" * 9, b"\x16\x03\x01"):
+            with suppress(OSError):
+                connect().send(sent)
+            slow.append(timed(daemon.get))
+
+        assert max(slow) < quiet + 1.0
+        assert not [line for line in daemon.log if "level=error" in line]
+
+
+def timed(scrape: Callable[[], bytes]) -> float:
+    """Seconds of a scrape that gives what it should."""
+    started = time.monotonic()
+    assert b"netperf_softnet_processed_total" in scrape()
+    return time.monotonic() - started
 
 
 def test_hangup_is_no_end() -> None:
