@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from netperf_exporter.exposition.lanes import PATIENCE, Lanes
+from netperf_exporter.exposition.lanes import PATIENCE, Lanes, _Results
 from netperf_exporter.kernel.host import Host, ReplayedHost
 from netperf_exporter.sources import Failed, Source, Value
 
@@ -201,6 +201,28 @@ def test_scrapes_at_the_same_time_read_one_after_the_other(host: Host) -> None:
 
     assert most == 1
     assert all(isinstance(result[source], Value) for result in results)
+
+
+def test_lanes_that_finish_together(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever stores last says so, once, even if threads are switched in between."""
+
+    class Dawdling(dict[Source[Any], Any]):
+        def __setitem__(self, source: Source[Any], asked: Any) -> None:
+            super().__setitem__(source, asked)
+            time.sleep(0.001)  # let the other lane store before this one looks
+
+    real = _Results.__init__
+
+    def dawdling(results: _Results, wanted: int) -> None:
+        real(results, wanted)
+        results._answers = Dawdling()
+
+    monkeypatch.setattr(_Results, "__init__", dawdling)
+    sources = {quick(f"s{i}", f"together-{i}") for i in range(4)}
+    lanes = Lanes(host, sources)
+    for _ in range(20):
+        outcomes = lanes.read(sources, 2.0)
+        assert all(isinstance(outcome, Value) for outcome in outcomes.values())
 
 
 def test_no_source_wanted_is_no_wait(host: Host) -> None:

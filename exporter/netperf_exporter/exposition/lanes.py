@@ -45,25 +45,26 @@ class _Results:
         self.open = True
         self._wanted = wanted
         self._answers: dict[Source[Any], _Asked] = {}
+        self._storing = threading.Lock()
         self._incomplete = threading.Lock()  # held for as long as something is missing
         if wanted:
             self._incomplete.acquire()
 
     def put(self, source: Source[Any], asked: _Asked) -> None:
-        # Without a lock: storing is one step, and whoever stores last sees all of them. Only one
-        # does: a source is asked once.
-        if self.open:
-            self._answers[source] = asked
-            if len(self._answers) == self._wanted:
-                self._incomplete.release()
+        with self._storing:  # two lanes may store at once, and only one of them is the last
+            if self.open:
+                self._answers[source] = asked
+                if len(self._answers) == self._wanted:
+                    self._incomplete.release()
 
     def wait(self, seconds: float) -> bool:
         """Whether everything is there, within so many seconds."""
         return self._incomplete.acquire(timeout=seconds)
 
     def close(self) -> dict[Source[Any], _Asked]:
-        self.open = False
-        return self._answers.copy()
+        with self._storing:
+            self.open = False
+            return self._answers
 
 
 class Lane:
