@@ -189,17 +189,22 @@ def _parse_softnet(read: _SoftnetText, problems: list[str]) -> softnet_stat.Soft
 NodeTexts = tuple[tuple[int, bytes], ...]
 
 
-# By host: which CPUs were online, and the lists of then.
-_node_texts: WeakKeyDictionary[Host, tuple[bytes, NodeTexts]] = WeakKeyDictionary()
+class _CpuTexts(NamedTuple):
+    online: bytes
+    nodes: NodeTexts
 
 
-def _read_nodes(host: Host) -> NodeTexts:
-    """The cpulist of each node. A CPU stays on its node; lists change when one comes or goes."""
-    online = _online_text(host)
-    before = _node_texts.get(host)
-    if before is None or before[0] != online:
-        before = _node_texts[host] = (online, _read_node_texts(host))
-    return before[1]
+# By host: what it said last.
+_cpu_texts: WeakKeyDictionary[Host, _CpuTexts] = WeakKeyDictionary()
+
+
+def _read_cpus(host: Host) -> _CpuTexts:
+    """Which CPUs are online, and each node's list: that only changes when one comes or goes."""
+    online = host.sys(_ONLINE)
+    before = _cpu_texts.get(host)
+    if before is None or before.online != online:
+        before = _cpu_texts[host] = _CpuTexts(online, _read_node_texts(host))
+    return before
 
 
 def _read_node_texts(host: Host) -> NodeTexts:
@@ -211,23 +216,21 @@ def _read_node_texts(host: Host) -> NodeTexts:
     return tuple([(int(node), host.sys(f"{_NODES}/node{node}/cpulist")) for node in nodes])
 
 
-class CpuNodes:
-    """The NUMA node of each online CPU; the same object while the kernel says the same."""
+class Cpus:
+    """The CPUs that are online, ascending; the same object while the kernel says the same.
 
-    def __init__(self, texts: NodeTexts) -> None:
-        self.node_of = {cpu: node for node, text in texts for cpu in cpulist.parse(text)}
+    node_of: the NUMA node of each; empty on a kernel without NUMA.
+    """
+
+    def __init__(self, texts: _CpuTexts) -> None:
+        self.online = cpulist.parse(texts.online)
+        self.node_of = {cpu: node for node, text in texts.nodes for cpu in cpulist.parse(text)}
 
 
-_cpu_nodes = lru_cache(maxsize=8)(CpuNodes)
+_parse_cpus = lru_cache(maxsize=8)(Cpus)
 
-
-ONLINE_CPUS = Source[tuple[int, ...]](
-    "cpu_online", lambda host: host.sys(_ONLINE), lambda text, _: cpulist.parse(text)
-)
-"""CPUs that are online, ascending (drivers/base/cpu.c)."""
-
-CPU_NODES = Source[CpuNodes]("node_cpulist", _read_nodes, lambda texts, _: _cpu_nodes(texts))
-"""Empty on a kernel without NUMA (node_read_cpulist() in drivers/base/node.c)."""
+CPUS = Source[Cpus]("cpu_online", _read_cpus, lambda texts, _: _parse_cpus(texts))
+"""drivers/base/cpu.c, and node_read_cpulist() in drivers/base/node.c."""
 
 SOFTNET_STAT = Source[softnet_stat.SoftnetStat]("softnet_stat", _read_softnet, _parse_softnet)
 
@@ -253,8 +256,7 @@ SOURCES: tuple[Source[Any], ...] = (
     SOFTNET_STAT,
     SOFTIRQS,
     CPU_TIMES,
-    ONLINE_CPUS,
-    CPU_NODES,
+    CPUS,
     SNMP,
     NETSTAT,
     SNMP6,

@@ -37,7 +37,6 @@ SOURCES = (
     "softirqs",
     "stat",
     "cpu_online",
-    "node_cpulist",
     "snmp",
     "netstat",
     "snmp6",

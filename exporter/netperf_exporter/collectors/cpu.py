@@ -8,9 +8,9 @@ from itertools import chain
 
 from netperf_exporter.collectors import rows
 from netperf_exporter.metric import Block, Rows, counter, info
-from netperf_exporter.sources import CPU_NODES, CPU_TIMES, ONLINE_CPUS, CpuNodes, Readings
+from netperf_exporter.sources import CPU_TIMES, CPUS, Cpus, Readings
 
-NEEDS = (CPU_TIMES, ONLINE_CPUS, CPU_NODES)
+NEEDS = (CPU_TIMES, CPUS)
 
 SECONDS = counter(
     "cpu_seconds",
@@ -38,10 +38,11 @@ def collect(readings: Readings) -> Iterator[Block]:
     times = readings[CPU_TIMES]
     ticks = tuple(chain.from_iterable(times.ticks.values()))
     yield Block((SECONDS,), rows.of_cpus_and(times.cpus, tuple(times.ticks)), ticks)
-    cpus = readings.get(ONLINE_CPUS) or times.cpus
-    yield Block((INFO,), _nodes_of(cpus, readings[CPU_NODES]), (1,) * len(cpus))
+    cpus = readings.get(CPUS)
+    nodes = _nodes_of(cpus) if cpus else rows.of_cpus_and(times.cpus, ("",))
+    yield Block((INFO,), nodes, (1,) * len(nodes))
 
 
 @lru_cache(maxsize=16)
-def _nodes_of(cpus: tuple[int, ...], nodes: CpuNodes) -> Rows:
-    return tuple([(str(cpu), str(nodes.node_of.get(cpu, ""))) for cpu in cpus])
+def _nodes_of(cpus: Cpus) -> Rows:
+    return tuple([(str(cpu), str(cpus.node_of.get(cpu, ""))) for cpu in cpus.online])

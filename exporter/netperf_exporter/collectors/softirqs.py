@@ -7,9 +7,9 @@ from itertools import chain
 
 from netperf_exporter.collectors import rows
 from netperf_exporter.metric import Block, counter
-from netperf_exporter.sources import ONLINE_CPUS, SOFTIRQS, Readings
+from netperf_exporter.sources import CPUS, SOFTIRQS, Readings
 
-NEEDS = (SOFTIRQS, ONLINE_CPUS)
+NEEDS = (SOFTIRQS, CPUS)
 
 SOFTIRQS_RUN = counter(
     "softirqs",
@@ -26,9 +26,9 @@ FAMILIES = (SOFTIRQS_RUN,)
 def collect(readings: Readings) -> Iterator[Block]:
     """A row per online CPU and type; the file lists every possible CPU."""
     softirqs = readings[SOFTIRQS]
-    online = readings.get(ONLINE_CPUS)
+    cpus = readings.get(CPUS)
     listed = softirqs.cpus
-    kept = listed if online is None else tuple(sorted(set(listed) & set(online)))
+    kept = listed if cpus is None else tuple(sorted(set(listed) & set(cpus.online)))
     if kept == listed:
         columns = list(softirqs.rows.values())
     else:
