@@ -45,9 +45,9 @@ build: $(VENV)/dev ## sdist and wheel in dist/
 
 lock: $(VENV)/dev ## pin what is installed, with hashes, for users and for development
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
-		--python-version 3.11 --extra isal -o requirements.txt pyproject.toml
+		--python-version 3.11 -o requirements.txt pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
-		--python-version 3.11 --extra isal --group dev -o requirements-dev.txt pyproject.toml
+		--python-version 3.11 --group dev -o requirements-dev.txt pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
 		--python-version 3.11 --extra systemd --no-deps -o requirements-systemd.txt pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \

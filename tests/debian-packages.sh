@@ -3,7 +3,7 @@
 # root; otherwise names it, and the tests that need it skip.
 set -eu
 
-test="iproute2 nftables procps prometheus libsystemd-dev pkg-config gcc python3-dev python3-venv systemd systemd-container"
+test="iproute2 ethtool nftables procps prometheus libsystemd-dev pkg-config gcc python3-dev python3-venv systemd systemd-container"
 bench="prometheus-node-exporter"
 guest="qemu-system-x86 busybox-static cpio buildah mmdebstrap"
 

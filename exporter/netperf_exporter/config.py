@@ -12,6 +12,7 @@ from typing import Any, Literal, NoReturn, get_args
 from netperf_exporter import __version__
 from netperf_exporter.collectors import COLLECTORS, OFF_BY_DEFAULT
 from netperf_exporter.exposition.scrape import SERIES_LIMIT
+from netperf_exporter.policy import DevicePolicy
 from netperf_exporter.sources import Options
 
 PROGRAM = "netperf-exporter"
@@ -33,6 +34,7 @@ class Config:
     collectors: tuple[str, ...] = tuple(n for n in COLLECTORS if n not in OFF_BY_DEFAULT)
     series_limit: int = SERIES_LIMIT
     options: Options = field(default_factory=Options)
+    devices: DevicePolicy = field(default_factory=DevicePolicy)
     procfs: str = "/proc"
     sysfs: str = "/sys"
     log_level: LogLevel = "info"
@@ -58,7 +60,12 @@ def parse(arguments: Sequence[str]) -> Config:
         max_requests=given.max_requests,
         collectors=enabled,
         series_limit=given.series_limit,
-        options=Options(snmp_include=given.snmp_include),
+        options=Options(
+            snmp_include=given.snmp_include,
+            transmit_queue_details=given.transmit_queue_details,
+            offload_include=given.offload_include,
+        ),
+        devices=DevicePolicy(given.device_include, given.device_exclude),
         procfs=given.procfs,
         sysfs=given.sysfs,
         log_level=given.log_level,
@@ -75,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog=PROGRAM,
         description="Serves the health of this host's network path as Prometheus metrics.",
+        epilog=f"`{PROGRAM} nic-stats --help`: how the statistics of a network device are read",
         allow_abbrev=False,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=40, width=100),
     )
@@ -140,6 +148,37 @@ def _parser() -> argparse.ArgumentParser:
         "fields (TcpExt.TCPPureAcks) that collector snmp exports, as a regular expression of "
         "Python that matches the whole of the name",
         default=Options().snmp_include,
+        type=_regular_expression,
+        metavar="REGEXP",
+    )
+    flag(
+        "collector.nic.offload-include",
+        "offload_include",
+        "features (rx-gro) that collector nic exports, as a regular expression of Python that "
+        "matches the whole of the name",
+        default=Options().offload_include,
+        type=_regular_expression,
+        metavar="REGEXP",
+    )
+    flag(
+        "collector.queues.transmit-details",
+        "transmit_queue_details",
+        "stops, wakes, timeouts and drops of each transmit queue, not only their sums",
+        action="store_true",
+    )
+    flag(
+        "device.include",
+        "device_include",
+        "devices that are exported one by one, whatever their kind, as a regular expression that "
+        "matches the whole of the name; without it, all but ends of containers, tunnels, taps and "
+        "loopback, which are summed by kind",
+        type=_regular_expression,
+        metavar="REGEXP",
+    )
+    flag(
+        "device.exclude",
+        "device_exclude",
+        "devices that are not exported one by one, as a regular expression likewise",
         type=_regular_expression,
         metavar="REGEXP",
     )

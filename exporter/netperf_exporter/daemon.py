@@ -43,7 +43,7 @@ def serve(config: Config) -> None:
 
 def _serve(config: Config, sockets: list[socket.socket]) -> None:
     exporter = Exporter(
-        LiveHost(config.procfs, config.sysfs),
+        LiveHost(config.procfs, config.sysfs, config.devices),
         {name: COLLECTORS[name] for name in config.collectors},
         config.options,
         config.series_limit,

@@ -5,6 +5,7 @@
 CPU time is that of a whole process over a round of scrapes, in which all sides take turns; what
 is shown is the median of the rounds, and of a ratio the quartiles too. Before anything is
 measured, both sides have to say the same of the same files: if they do not, the exit code is 1.
+Network devices are made in network namespaces of their own, which takes root, ip, tc and ethtool.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ import os
 import platform
 import shutil
 import signal
+import socket
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
@@ -35,21 +36,36 @@ from netperf_exporter.kernel.host import ReplayedHost
 from netperf_exporter.metric import Block
 from netperf_exporter.sources import SOURCES, Readings, read
 from tests.bench.bighost import BigHost
+from tests.bench.devices import CPUS, DEVICES, QUEUES_OF_A_DEVICE, DeviceBench
+from tests.bench.measure import (
+    QUICK,
+    THOROUGH,
+    Difference,
+    Effort,
+    ratios,
+    reached,
+    show,
+    spread,
+    table,
+    take_turns,
+    title,
+)
 from tests.bench.sameness import compare, samples
-from tests.bench.served import Served, serving
+from tests.bench.served import HERE, NODE_EXPORTER, OURS, Served, serving
+from tests.bench.wires import Wires, can_make
+from tests.live.lab import Namespace
 
-CPUS = 256
-ROUND = 20
-"""Scrapes of each server in a round."""
-
-NODE_EXPORTER = "prometheus-node-exporter"
-
-OURS = [sys.executable, "-m", "netperf_exporter"]
-# The same daemon where the extra isal is not installed.
+# The same daemon on a machine for which there is no isal.
 _WITHOUT_ISAL = "import sys; sys.modules['isal'] = None; from netperf_exporter.cli import main; "
 OURS_ZLIB = [sys.executable, "-c", _WITHOUT_ISAL + "sys.exit(main())"]
 
-ALL_FIELDS = ["--collector.snmp", "--no-collector.softirqs"]
+OF_FILES = ("softirqs", "cpu", "softnet", "ip", "udp", "tcp", "snmp")
+"""Our collectors that read files and nothing else."""
+
+ALL_FIELDS = [
+    "--collector.disable-defaults",
+    *[f"--collector.{name}" for name in OF_FILES if name != "softirqs"],
+]
 """Our flags for what node_exporter has with NODE_ALL_FIELDS."""
 
 NODE_MATCHING = [
@@ -58,45 +74,19 @@ NODE_MATCHING = [
     "--collector.softnet",
     "--collector.netstat",
 ]
-"""Its collectors for what our default set reads. It has none for softirqs."""
+"""Its collectors for the files that our default set reads. It has none for softirqs."""
+
+NODE_MATCHING_DEVICES = [
+    *NODE_MATCHING,
+    "--collector.ethtool",
+    "--collector.netclass",
+    "--collector.netdev",
+]
+"""The same, and those for network devices."""
 
 # It has three modes of a CPU more than we do, each a sample: hence the costs of a sample. Guest
 # time, which it has a second time under a name of its own, is left out.
 NODE_ALL_FIELDS = [*NODE_MATCHING, "--no-collector.cpu.guest", "--collector.netstat.fields=.*"]
-
-
-class Effort(NamedTuple):
-    """How much to measure.
-
-    cpu_seconds: of every server of a comparison, at the least, unless the time ends.
-    seconds: of a comparison, at the most.
-    scrapes: of a server whose latency or memory is looked at.
-    """
-
-    cpu_seconds: float
-    seconds: float
-    scrapes: int
-    starts: int
-    renders: int
-
-
-THOROUGH = Effort(cpu_seconds=1.2, seconds=60.0, scrapes=1000, starts=9, renders=60)
-QUICK = Effort(cpu_seconds=0.2, seconds=7.0, scrapes=100, starts=3, renders=10)
-
-
-class Difference(Exception):
-    """The two sides do not say the same: there is nothing to compare."""
-
-
-class Turns(NamedTuple):
-    """What came of some rounds, by the server's name.
-
-    cpu: seconds a scrape, one for each round.
-    wall: seconds of each scrape as its client saw it.
-    """
-
-    cpu: dict[str, list[float]]
-    wall: dict[str, list[float]]
 
 
 class Bench:
@@ -121,6 +111,7 @@ class Bench:
             self._live_host()
             self._big_host(host)
             self._start()
+        DeviceBench(self._effort, self._pin, self._node).run()
 
     def _same_sources(self, host: BigHost) -> None:
         title(f"a. the same sources of one tree, {CPUS} CPUs, every counter moving")
@@ -149,10 +140,10 @@ class Bench:
                 sides += [node_gzip, node_plain]
 
             if not pairs:
-                table(sides, self._take_turns(sides, host.advance))
+                table(sides, take_turns(sides, self._effort, host.advance))
             # Two at a time: more servers in turns would only fight over the caches.
             for one, other in pairs:
-                turns = self._take_turns([one, other], host.advance)
+                turns = take_turns([one, other], self._effort, host.advance)
                 counts = table([one, other], turns)
                 each = ratios(turns.cpu[one.name], turns.cpu[other.name])
                 more = counts[other.name] / counts[one.name]
@@ -168,7 +159,8 @@ class Bench:
         for _ in range(self._effort.renders):
             host.advance()
             readings = Readings({source: read(source, replayed) for source in SOURCES})
-            rounds.append([b for c in COLLECTORS.values() for b in c.collect(readings)])
+            collectors = [COLLECTORS[name] for name in OF_FILES]
+            rounds.append([block for c in collectors for block in c.collect(readings)])
         size = sum(len(block.values) for block in rounds[0])
         print(f"  {size} samples")
         for format in Format:
@@ -186,9 +178,9 @@ class Bench:
             ours = stack.enter_context(serving("ours, gzip", OURS, pin=self._pin))
             sides = [ours]
             if self._node:
-                flags = [self._node, *NODE_MATCHING]
+                flags = [self._node, *NODE_MATCHING_DEVICES, *_only_devices_of_ours(ours, HERE)]
                 sides.append(stack.enter_context(serving("node, gzip", flags, pin=self._pin)))
-            turns = self._take_turns(sides, least=self._effort.scrapes)
+            turns = take_turns(sides, self._effort, least=self._effort.scrapes)
             table(sides, turns)
             if self._node:
                 each = ratios(turns.cpu[ours.name], turns.cpu[sides[1].name])
@@ -196,15 +188,29 @@ class Bench:
             self._show_memory(ours, len(turns.wall[ours.name]), 48)
 
     def _big_host(self, host: BigHost) -> None:
-        title(f"d. {CPUS} CPUs, our default set and node_exporter's collectors for the same")
+        title(
+            f"d. {CPUS} CPUs and, if they can be made, {DEVICES} ifb with {QUEUES_OF_A_DEVICE} "
+            "queues, our default set and node_exporter's collectors for the same"
+        )
         with contextlib.ExitStack() as stack:
-            flags = [*OURS, *self._tree]
-            ours = stack.enter_context(serving("ours, gzip", flags, pin=self._pin))
+            where, advance = HERE, host.advance
+            if not can_make(QUEUES_OF_A_DEVICE):
+                wires = stack.enter_context(Wires(DEVICES, QUEUES_OF_A_DEVICE, ifbs=True))
+                where = wires.namespace
+
+                def advance() -> None:
+                    host.advance()
+                    wires.send()
+
+            flags = [*OURS, *self._tree, "--device.include=ifb.*"]
+            ours = stack.enter_context(serving("ours, gzip", flags, pin=self._pin, where=where))
             sides = [ours]
             if self._node:
-                flags = [self._node, *self._tree, *NODE_MATCHING]
-                sides.append(stack.enter_context(serving("node, gzip", flags, pin=self._pin)))
-            turns = self._take_turns(sides, host.advance, self._effort.scrapes)
+                flags = [self._node, f"--path.procfs={self._folder}/proc", *NODE_MATCHING_DEVICES]
+                flags += _only_devices_of_ours(ours, where)
+                node = serving("node, gzip", flags, pin=self._pin, where=where)
+                sides.append(stack.enter_context(node))
+            turns = take_turns(sides, self._effort, advance, self._effort.scrapes)
             table(sides, turns)
             each = [seconds * 1e3 for seconds in turns.cpu[ours.name]]
             show("CPU a scrape", f"{statistics.median(each):.2f} ms", reached(each, 25, " ms"))
@@ -225,32 +231,6 @@ class Bench:
         for name, each in took.items():
             target = reached(each, 300, " ms") if name == "ours" else ""
             show(name, f"{statistics.median(each):.0f} ms", target)
-
-    def _take_turns(
-        self,
-        sides: Sequence[Served],
-        between: Callable[[], None] = lambda: None,
-        least: int = 5 * ROUND,
-    ) -> Turns:
-        """Scrape all sides in turns, ``between`` before each turn."""
-        cpu: dict[str, list[float]] = {side.name: [] for side in sides}
-        wall: dict[str, list[float]] = {side.name: [] for side in sides}
-        deadline = time.monotonic() + self._effort.seconds
-        for side in sides:
-            side.fetch()
-        while time.monotonic() < deadline:
-            before = {side.name: side.cpu_seconds() for side in sides}
-            for turn in range(ROUND):
-                between()
-                for place in range(len(sides)):
-                    side = sides[(turn + place) % len(sides)]
-                    wall[side.name].append(side.fetch())
-            for side in sides:
-                cpu[side.name].append((side.cpu_seconds() - before[side.name]) / ROUND)
-            spent = [sum(each) * ROUND for each in cpu.values()]
-            if min(spent) >= self._effort.cpu_seconds and len(wall[sides[0].name]) >= least:
-                break
-        return Turns(cpu, wall)
 
     def _show_memory(self, ours: Served, scrapes: int, most: int) -> None:
         show("RSS after the first scrape", f"{ours.first_rss:.1f} MiB")
@@ -304,6 +284,20 @@ def render_both(
     return ours[1:], theirs[1:]
 
 
+def _only_devices_of_ours(ours: Served, where: Namespace) -> list[str]:
+    """Flags that make node_exporter look at the devices that ours shows one by one."""
+    answer = ours.scrape()
+    said = samples(answer.content_type, answer.body)
+    shown = {dict(labels)["device"] for name, labels in said if name == "netperf_interface_up"}
+    those = "|".join(sorted(shown))
+    others = sorted({name for _, name in where.inside(socket.if_nameindex)} - shown)
+    return [
+        f"--collector.ethtool.device-include=^({those})$",
+        f"--collector.netdev.device-exclude=^({'|'.join(others)})$",
+        f"--collector.netclass.ignored-devices=^({'|'.join(others)})$",
+    ]
+
+
 def prove_equal(node: Served, *ours: Served) -> None:
     """Compare what both sides say of a tree that stands still."""
     answer = node.scrape()
@@ -315,52 +309,6 @@ def prove_equal(node: Served, *ours: Served) -> None:
             counts = f"{len(same.differing)} values differ, {len(same.missing)} samples are missing"
             raise Difference(f"{side.name}: {counts}: {(same.differing + same.missing)[:5]}")
         print(f"  {side.name}: {same.equal} samples are node_exporter's too, all with equal values")
-
-
-def table(sides: Sequence[Served], turns: Turns) -> dict[str, int]:
-    """Print what each side costs. Returns how many samples each has."""
-    cells = "{:24}{:>9}{:>10}{:>9}{:>15}{:>11}{:>9}".format
-    print(
-        " ",
-        cells("", "samples", "body B", "sent B", "CPU ms/scrape", "µs/sample", "RSS MiB"),
-    )
-    counts = {}
-    for side in sides:
-        rss = side.rss()
-        answer = side.scrape()
-        lines = answer.body.splitlines()
-        count = counts[side.name] = sum(not line.startswith(b"#") for line in lines)
-        cpu = statistics.median(turns.cpu[side.name])
-        costs = f"{cpu * 1e3:.3f}", f"{cpu * 1e6 / count:.3f}", f"{rss:.1f}"
-        print(" ", cells(side.name, count, len(answer.body), answer.sent, *costs))
-    return counts
-
-
-def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
-    """One ratio a round."""
-    return [one / other for one, other in zip(ours, theirs, strict=True)]
-
-
-def spread(each: Sequence[float]) -> str:
-    """The median, and the quartiles around it."""
-    low, middle, high = statistics.quantiles(each, n=4)
-    return f"{middle:.3f} × ({low:.3f} to {high:.3f})"
-
-
-def reached(each: Sequence[float], most: float, unit: str = "") -> str:
-    """A target, and whether the median reaches it."""
-    verdict = "reached" if statistics.median(each) <= most else "MISSED"
-    return f"≤ {most}{unit}: {verdict}"
-
-
-def title(text: str) -> None:
-    """Print what follows."""
-    print(f"\n{text}", flush=True)
-
-
-def show(what: str, value: str, target: str = "") -> None:
-    """Print a line of results."""
-    print(f"  {what:46}{value:28}{target}".rstrip(), flush=True)
 
 
 def main() -> int:

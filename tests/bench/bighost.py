@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from operator import add
 from pathlib import Path
 
+from tests.bench.nics import Nics
+
 _CAPTURED = Path(__file__).parents[1] / "hosts" / "linux-6.18" / "proc" / "net"
 
 SOFTNET = (
@@ -78,6 +80,8 @@ class BigHost:
     ticks: mode → hundredths of a second.
     protocols: ``Udp.NoPorts`` → value, for all fields of snmp, netstat and snmp6.
     node_of: the NUMA node of each possible CPU.
+    nics: its network cards. What they are asked for is not in files, so only a ReplayedHost has
+        them.
     """
 
     def __init__(
@@ -87,6 +91,8 @@ class BigHost:
         nodes: int = 8,
         offline: Iterable[int] = (),
         seed: int = 1,
+        cards: int = 0,
+        queues: int = 64,
     ) -> None:
         chance = random.Random(seed)
         self.folder = folder
@@ -130,6 +136,7 @@ class BigHost:
         self._amounts = list(range(1, counters + 1))
         chance.shuffle(self._amounts)
         self._chance = chance
+        self.nics = Nics(cards, queues, nodes, chance) if cards else None
 
         self._descriptors: dict[str, int] = {}
         self._write_once()
@@ -147,6 +154,8 @@ class BigHost:
             column = self.softnet[name]
             column[:] = self._chance.choices(range(_LONGEST_QUEUE), k=len(column))
         self.protocols.update(zip(self._fields, self._counts, strict=True))
+        if self.nics is not None:
+            self.nics.advance()
         self._write()
 
     def close(self) -> None:
@@ -162,6 +171,11 @@ class BigHost:
         for node in range(self._nodes):
             members = [number for number in self.online if self.node_of[number] == node]
             self._put(f"sys/devices/system/node/node{node}/cpulist", _cpulist(members))
+        if self.nics is not None:
+            for name, content in self.nics.settled():
+                self._put(name, content)
+            for name, target in self.nics.symbolic_links():
+                (self.folder / name).symlink_to(target)
 
     def _write(self) -> None:
         self._put("proc/net/softnet_stat", self._softnet_stat())
@@ -170,6 +184,9 @@ class BigHost:
         for name, (template, keys) in self._layouts.items():
             values = [self.protocols[key] for key in keys]
             self._put(f"proc/net/{name}", template % tuple(values))
+        if self.nics is not None:
+            for name, content in self.nics.moving():
+                self._put(name, content)
 
     def _softnet_stat(self) -> bytes:
         """See softnet_seq_show() in net/core/net-procfs.c."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from prometheus_client import Metric
@@ -23,11 +24,35 @@ OURS = {
 }
 """Our name for what both say with the same labels."""
 
+OURS_OF_DEVICES = {
+    "node_network_receive_packets_total": "netperf_interface_receive_packets_total",
+    "node_network_receive_bytes_total": "netperf_interface_receive_bytes_total",
+    "node_network_receive_errs_total": "netperf_interface_receive_errors_total",
+    "node_network_receive_nohandler_total": "netperf_interface_receive_nohandler_total",
+    "node_network_transmit_packets_total": "netperf_interface_transmit_packets_total",
+    "node_network_transmit_bytes_total": "netperf_interface_transmit_bytes_total",
+    "node_network_transmit_errs_total": "netperf_interface_transmit_errors_total",
+    "node_network_transmit_drop_total": "netperf_interface_transmit_dropped_total",
+    "node_network_carrier_changes_total": "netperf_interface_carrier_changes_total",
+    "node_network_mtu_bytes": "netperf_interface_mtu_bytes",
+    "node_network_speed_bytes": "netperf_interface_speed_bytes",
+}
+"""The same of network devices. What it calls drop of received packets is two counters of ours."""
+
+_ETHTOOL = "node_ethtool_"
+_ETHTOOL_QUEUE = re.compile(
+    r"node_ethtool_(received|transmitted)_queue_([0-9]+)_(packets|bytes|drops)"
+)
+
 _NETSTAT = "node_netstat_"
 
 _LEFT_OUT_MODES = ("user", "nice", "steal")
 
 _MILLISECONDS = "TcpExt.TCPMemoryPressuresChrono"
+
+
+_DIRECTIONS = {"received": "receive", "transmitted": "transmit"}
+_RAW = "netperf_nic_statistic"
 
 
 class Comparison(NamedTuple):
@@ -94,3 +119,56 @@ def compare(node: Samples, ours: Samples) -> Comparison:
         else:
             equal += 1
     return Comparison(equal, differing, missing)
+
+
+def compare_devices(node: Samples, ours: Samples) -> Comparison:
+    """Look for what it says of network devices among ours.
+
+    That is what its collectors netdev and netclass say in common with ours, and every statistic
+    of a driver that is of a queue; all the others, too, if ours has the collector nicstatistics.
+    """
+    raw = {
+        (dict(labels)["device"], _as_node_calls(dict(labels)["name"])): (name, labels)
+        for name, labels in ours
+        if name == _RAW
+    }
+    equal = 0
+    differing: list[Key] = []
+    missing: list[Key] = []
+    for (name, labels), value in node.items():
+        for wanted in _of_device(name, labels, raw):
+            if wanted not in ours:
+                missing.append(wanted)
+            elif ours[wanted] != value:
+                differing.append(wanted)
+            else:
+                equal += 1
+    return Comparison(equal, differing, missing)
+
+
+def _of_device(
+    name: str, labels: frozenset[tuple[str, str]], raw: Mapping[tuple[str, str], Key]
+) -> Iterator[Key]:
+    """Our samples that say what one of its samples says."""
+    device = dict(labels).get("device", "")
+    if name in OURS_OF_DEVICES and device != "lo":
+        yield OURS_OF_DEVICES[name], labels
+    elif name.startswith(_ETHTOOL) and len(labels) == 1:
+        of_queue = _ETHTOOL_QUEUE.fullmatch(name)
+        if of_queue is not None:
+            yield _of_queue(device, *of_queue.groups())
+        if raw:
+            yield raw.get((device, name), key(_RAW, device=device, name=name))
+
+
+def _of_queue(device: str, direction: str, queue: str, what: str) -> Key:
+    family = f"netperf_queue_{_DIRECTIONS[direction]}_{what}_total"
+    if what == "drops":
+        return key(family, device=device, queue=queue, cause="mixed")
+    return key(family, device=device, queue=queue)
+
+
+def _as_node_calls(name: str) -> str:
+    """Its name for a statistic of a driver (buildEthtoolFQName() of its collector ethtool)."""
+    name = re.sub(r"(^|_)rx(?=_|$)", r"\1received", name)
+    return _ETHTOOL + re.sub(r"(^|_)tx(?=_|$)", r"\1transmitted", name)

@@ -9,11 +9,17 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.live.lab import Namespace
+
+NODE_EXPORTER = "prometheus-node-exporter"
+OURS = (sys.executable, "-m", "netperf_exporter")
 
 ACCEPT = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
@@ -22,6 +28,8 @@ ACCEPT = (
 """What Prometheus 2.42 sends."""
 
 _PATIENCE = 10.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+HERE = Namespace()
 
 
 class Answer(NamedTuple):
@@ -41,11 +49,14 @@ class Served:
     first_rss: MiB of memory after that scrape.
     """
 
-    def __init__(self, name: str, process: subprocess.Popen[bytes], port: int, gzip: bool) -> None:
+    def __init__(
+        self, name: str, process: subprocess.Popen[bytes], connected: socket.socket, gzip: bool
+    ) -> None:
         self.name = name
         self._pid = process.pid
         self._gzip = gzip
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE)
+        self._connection = http.client.HTTPConnection(*connected.getpeername())
+        self._connection.sock = connected
         self._headers = {
             "Accept": ACCEPT,
             "Accept-Encoding": "gzip" if gzip else "identity",
@@ -74,6 +85,11 @@ class Served:
         """CPU time of all threads the process has had: clock_getcpuclockid(3)."""
         return time.clock_gettime(~self._pid << 3 | 2)
 
+    def times(self) -> tuple[float, float]:
+        """Seconds of CPU outside and inside the kernel: proc(5), in its ticks."""
+        fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) / _TICKS, int(fields[12]) / _TICKS
+
     def rss(self) -> float:
         """Resident memory in MiB."""
         status = Path(f"/proc/{self._pid}/smaps_rollup").read_text()
@@ -96,22 +112,27 @@ class Served:
 
 @contextlib.contextmanager
 def serving(
-    name: str, command: Sequence[str], *, gzip: bool = True, pin: int | None = None
+    name: str,
+    command: Sequence[str],
+    *,
+    gzip: bool = True,
+    pin: int | None = None,
+    where: Namespace = HERE,
 ) -> Iterator[Served]:
     """Run a server for as long as the context lasts; --web.listen-address is added."""
-    port = _free_port()
+    port = where.inside(_free_port)
     with tempfile.TemporaryFile() as log:
         with _on(pin):
             started = time.perf_counter()
             process = subprocess.Popen(
-                [*command, f"--web.listen-address=127.0.0.1:{port}"],
+                [*where.enter, *command, f"--web.listen-address=127.0.0.1:{port}"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
         try:
-            with contextlib.closing(Served(name, process, port, gzip)) as served:
-                _wait_for(process, port)
+            connected = where.inside(lambda: _connected(process, port))
+            with contextlib.closing(Served(name, process, connected, gzip)) as served:
                 served.fetch()
                 served.start_seconds = time.perf_counter() - started
                 served.first_rss = served.rss()
@@ -147,12 +168,11 @@ def _free_port() -> int:
     return port
 
 
-def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
-    """Wait until somebody listens."""
+def _connected(process: subprocess.Popen[bytes], port: int) -> socket.socket:
+    """Connect as soon as somebody listens."""
     deadline = time.monotonic() + _PATIENCE
     while process.poll() is None and time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+        with contextlib.suppress(ConnectionRefusedError):
+            return socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE)
         time.sleep(0.001)
     raise RuntimeError(f"it does not listen (exit code {process.poll()})")

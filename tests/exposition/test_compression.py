@@ -19,7 +19,7 @@ from netperf_exporter.exposition import compression
 def library(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
     """The module with each of the libraries it may use."""
     if request.param == "isal":
-        pytest.importorskip("isal", reason="the extra isal is not installed")
+        pytest.importorskip("isal", reason="there is no isal for this machine")
         yield compression
         return
     with pytest.MonkeyPatch.context() as patch:

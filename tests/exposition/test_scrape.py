@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from netperf_exporter.collectors import COLLECTORS
+from netperf_exporter.collectors import COLLECTORS, OFF_BY_DEFAULT
 from netperf_exporter.exposition.render import Format
 from netperf_exporter.exposition.scrape import Exporter
 from netperf_exporter.kernel.host import LiveHost, ReplayedHost
@@ -23,7 +23,7 @@ from netperf_exporter.metric import Block, gauge
 from netperf_exporter.sources import CPU_TIMES, Options, Readings
 
 HOSTS = Path(__file__).parents[1] / "hosts"
-DEFAULT = {name: c for name, c in COLLECTORS.items() if name != "snmp"}
+DEFAULT = {name: c for name, c in COLLECTORS.items() if name not in OFF_BY_DEFAULT}
 
 Samples = dict[str, float]
 
@@ -31,7 +31,7 @@ Samples = dict[str, float]
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A captured host that may be broken."""
-    return shutil.copytree(HOSTS / "linux-6.18", tmp_path / "host")
+    return shutil.copytree(HOSTS / "linux-6.18", tmp_path / "host", symlinks=True)
 
 
 def samples(body: bytes) -> Samples:
@@ -82,6 +82,36 @@ def test_a_broken_file_costs_those_who_read_it(
     folder: Path, file: str, lost: set[str], how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Success 0, none of its samples, one line in the log; all others as before."""
+    assert Path(file).name in said_when_broken(folder, file, how, lost, caplog)
+
+
+@pytest.mark.parametrize("how", ["binary", "another file"])
+@pytest.mark.parametrize(
+    ("source", "answer", "lost"),
+    [
+        ("link_statistics", "link-stats", {"link"}),
+        ("qstats", "qstats", {"nic", "queues"}),
+        ("channels", "channels", {"nic", "queues"}),
+        ("rings", "rings", {"nic"}),
+        ("features", "features", {"nic"}),
+    ],
+)
+def test_a_broken_answer_costs_those_who_asked(
+    folder: Path,
+    source: str,
+    answer: str,
+    lost: set[str],
+    how: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The same of what the kernel says over netlink."""
+    assert source in said_when_broken(folder, f"netlink/{answer}.bin", how, lost, caplog)
+
+
+def said_when_broken(
+    folder: Path, file: str, how: str, lost: set[str], caplog: pytest.LogCaptureFixture
+) -> str:
+    """The line in the log that says so."""
     exporter = Exporter(ReplayedHost(folder), DEFAULT)
     before = samples(exporter.scrape())
     break_file(folder / file, how)
@@ -96,8 +126,8 @@ def test_a_broken_file_costs_those_who_read_it(
         for key, value in mine.items():
             assert after.get(key) == (None if name in lost else value)
     assert len(caplog.records) == 1, caplog.messages
-    assert Path(file).name in caplog.messages[0]
     assert all(name in caplog.messages[0] for name in lost)
+    return caplog.messages[0]
 
 
 def test_a_file_that_vanishes_and_comes_back(

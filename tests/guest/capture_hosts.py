@@ -35,34 +35,45 @@ class Situation(NamedTuple):
 _RPS = "echo f > /sys/class/net/lo/queues/rx-0/rps_cpus"
 
 SITUATIONS = {
-    "linux-5.10": Situation("5.10", "Two CPUs."),
+    "linux-5.10": Situation(
+        "5.10",
+        "Two CPUs, e1000 and 8139cp; the netlink family ethtool of this kernel has no FEC.",
+        nics=("e1000", "rtl8139"),
+    ),
     "linux-6.1-offline-cpu": Situation(
         "6.1",
-        "Four CPUs on two nodes, CPU 1 offline, RPS on.",
+        "Four CPUs on two nodes, CPU 1 offline; virtio with four queues and a VLAN on it, RPS on.",
         f"echo 0 > /sys/devices/system/cpu/cpu1/online; {_RPS}",
         cpus=4,
         numa_nodes=2,
-        nics=("e1000e",),
+        nics=("virtio-net-pci,mq=on", "e1000e"),
     ),
     "linux-6.12-two-nodes": Situation(
         "6.12",
-        "Four CPUs on two nodes, vmxnet3 and e1000e, RPS on.",
-        f"ip link set eth0 up; {_RPS}",
+        "Four CPUs on two nodes, a bond over vmxnet3 on one and e1000e on the other, RPS on.",
+        _RPS,
         cpus=4,
         numa_nodes=2,
-        nics=("vmxnet3", "e1000e"),
+        # The third one is at the other end.
+        nics=("vmxnet3", "e1000e", "e1000e"),
     ),
-    "linux-7.2": Situation("7", "Two CPUs; a kernel without UDP-Lite."),
+    "linux-7.2": Situation(
+        "7",
+        "Two CPUs; virtio with two queues in a bridge with veth to three namespaces, and e1000e; "
+        "a kernel without UDP-Lite.",
+        nics=("virtio-net-pci,mq=on", "e1000e"),
+    ),
 }
 
 
 def capture(name: str) -> None:
-    """Boot, make traffic on loopback, and take the host home."""
+    """Boot, make traffic, and take the host home."""
     situation = SITUATIONS[name]
     note = f"Booted by `python3 -m tests.guest.capture_hosts {name}`. {situation.note}"
     python = ".venv/bin/python"
     command = (
-        f"{situation.before}; {python} tests/guest/traffic.py && "
+        f"export PYTHONPATH=.; {situation.before}; "
+        f"{python} tests/guest/traffic.py && {python} -m tests.guest.networks {name} && "
         f"{python} -m tests.hosts.capture /out/{name} --note '{note}'"
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -79,7 +90,7 @@ def capture(name: str) -> None:
         expected = HOSTS / name / "metrics.txt"
         kept = expected.read_bytes() if expected.exists() else b""
         shutil.rmtree(HOSTS / name, ignore_errors=True)
-        shutil.copytree(Path(folder) / name, HOSTS / name)
+        shutil.copytree(Path(folder) / name, HOSTS / name, symlinks=True)
         expected.write_bytes(kept)
 
 

@@ -31,12 +31,23 @@ from tests.guest.kernels import (
 )
 
 _QEMU = "qemu-system-x86_64"
-_TOOLS = (_QEMU, "busybox", "cpio", "setpriv", "dpkg", "apt-get")
+_TOOLS = (_QEMU, "busybox", "cpio", "setpriv", "unshare", "ip", "dpkg", "apt-get")
 _INIT = Path(__file__).with_name("init.sh")
 # What stands between power-on and the root file system; a kernel that has one built in lists none.
 _ROOT_MODULES = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
 # panic=-1: reboot at once, which -no-reboot turns into an exit.
 _KERNEL_OPTIONS = "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on"
+_MANY_QUEUES = "mq=on"
+# qemu's hub has one queue per port, a tap has many; so what leads out of the hub and every card
+# with many queues have a tap each, on a bridge in a network namespace that ends with qemu. The
+# bridge is as dumb as the hub and silent: it learns nothing and has no addresses.
+_BRIDGED = """
+if [ -d /proc/sys/net/ipv6 ]; then echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6; fi &&
+ip link add bridge type bridge ageing_time 0 mcast_snooping 0 && ip link set bridge up && exec "$@"
+"""
+_PLUG_IN = """#!/bin/sh
+exec ip link set "$1" master bridge up
+"""
 
 
 class GuestError(Exception):
@@ -84,7 +95,8 @@ def run(
         numa_nodes: Number of NUMA nodes.
         modules: Kernel modules to load first.
         nics: Network cards as qemu's -device takes them ("e1000e", "vmxnet3,mac=…"), dealt to
-            the NUMA nodes in turn, all on one hub that leads nowhere else.
+            the NUMA nodes in turn, all on one hub that leads nowhere else. One with "mq=on" gets
+            as many queues as there are CPUs.
         timeout: Seconds from power-on to the end of the command.
 
     Raises:
@@ -98,9 +110,9 @@ def run(
         _write_initramfs(folder, unpacked, command, modules, len(nics))
         qemu = [
             # A guest must not outlive the process that waits for it, however that one ends.
-            *("setpriv", "--pdeathsig", "KILL", _QEMU),
+            *("setpriv", "--pdeathsig", "KILL", *_bridge(folder, nics), _QEMU),
             *_machine(cpus, memory, numa_nodes),
-            *_network_cards(nics, numa_nodes),
+            *_network_cards(folder, nics, numa_nodes, cpus),
             *_files(folder, unpacked, output),
         ]
         try:
@@ -129,7 +141,15 @@ def _machine(cpus: int, memory: int, numa_nodes: int) -> Iterator[str]:
         yield from ("-numa", f"node,nodeid={node},cpus={first}-{after - 1},memdev=ram{node}")
 
 
-def _network_cards(nics: Sequence[str], numa_nodes: int) -> Iterator[str]:
+def _bridge(folder: Path, nics: Sequence[str]) -> Iterator[str]:
+    """What qemu is to be started by."""
+    if any(_MANY_QUEUES in nic for nic in nics):
+        (folder / "plug-in").write_text(_PLUG_IN)
+        (folder / "plug-in").chmod(0o755)
+        yield from ("unshare", "--net", "sh", "-c", _BRIDGED, "sh")
+
+
+def _network_cards(folder: Path, nics: Sequence[str], numa_nodes: int, cpus: int) -> Iterator[str]:
     """Each card in a slot of its own, the slots dealt to the NUMA nodes in turn."""
     buses = ["pcie.0"]
     if numa_nodes > 1:
@@ -137,10 +157,16 @@ def _network_cards(nics: Sequence[str], numa_nodes: int) -> Iterator[str]:
         for node, bus in enumerate(buses):
             bridge = f"pxb-pcie,id={bus},bus=pcie.0,bus_nr={64 * (node + 1)},numa_node={node}"
             yield from ("-device", bridge)
+    tap = f"tap,vhost=off,script={folder / 'plug-in'},downscript=no"
+    many = [nic for nic in nics if _MANY_QUEUES in nic]
+    if many and len(many) < len(nics):
+        yield from ("-netdev", f"{tap},id=out")
+        yield from ("-netdev", "hubport,id=outlet,hubid=0,netdev=out")
     for number, nic in enumerate(nics):
         bus = buses[number % len(buses)]
         yield from ("-device", f"pcie-root-port,id=slot{number},bus={bus},chassis={number}")
-        yield from ("-netdev", f"hubport,id=nic{number},hubid=0")
+        hub = "hubport,hubid=0" if nic not in many else f"{tap},queues={cpus}"
+        yield from ("-netdev", f"{hub},id=nic{number}")
         yield from ("-device", f"{nic},netdev=nic{number},bus=slot{number}")
 
 

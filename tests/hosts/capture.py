@@ -15,13 +15,14 @@ import glob
 import os
 import platform
 import socket
-import struct
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from netperf_exporter.kernel import ethtool
 from netperf_exporter.kernel.host import LiveHost
-from netperf_exporter.kernel.netlink.socket import Request
+from netperf_exporter.kernel.netlink import requests
 
 FILES = (
     "/proc/version",
@@ -41,13 +42,33 @@ FILES = (
     "/sys/devices/system/node/node*/cpulist",
 )
 
-LINKS = Request("links", socket.NETLINK_ROUTE, 18, struct.pack("=BxHiII", 0, 0, 0, 0, 0))
-"""RTM_GETLINK with struct ifinfomsg (include/uapi/linux/rtnetlink.h)."""
+DUMPS = (
+    requests.LINKS,
+    requests.LINK_STATS,
+    requests.QDISCS,
+    requests.QSTATS,
+    requests.QUEUES,
+    requests.NAPIS,
+    requests.LINKMODES,
+    requests.FEATURES,
+    requests.RINGS,
+    requests.CHANNELS,
+    requests.COALESCE,
+    requests.PAUSE,
+    requests.FEC,
+)
 
-QDISCS = Request("qdiscs", socket.NETLINK_ROUTE, 38, struct.pack("=BxxxiIII", 0, 0, 0, 0, 0))
-"""RTM_GETQDISC with struct tcmsg."""
+COMMANDS = (
+    ethtool.GDRVINFO,
+    ethtool.GRINGPARAM,
+    ethtool.GCHANNELS,
+    ethtool.GCOALESCE,
+    ethtool.GPAUSEPARAM,
+    ethtool.GFECPARAM,
+    ethtool.GFEATURES,
+)
 
-DUMPS = (LINKS, QDISCS)
+_NOT_THERE = (errno.EOPNOTSUPP, errno.ENODEV, errno.ENOENT)
 
 
 def capture(folder: Path, note: str) -> None:
@@ -57,20 +78,51 @@ def capture(folder: Path, note: str) -> None:
     for pattern in FILES:
         for name in sorted(glob.glob(pattern)):
             _save_file(Path(name), folder / name.lstrip("/"))
+    netlink = folder / "netlink"
     for request in DUMPS:
-        _save(folder / "netlink" / f"{request.name}.bin", host.dump(request))
-    for _, device in socket.if_nameindex():
-        try:
-            answer = host.ethtool(device, ethtool.GDRVINFO)
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.ENODEV):
-                raise
-        else:
-            _save(folder / "ioctl" / f"{device}.{ethtool.GDRVINFO.name}.bin", answer)
+        _save_answer(netlink / f"{request.name}.bin", partial(host.dump, request))
+    names = requests.FEATURE_NAMES
+    _save_answer(netlink / f"{names.name}.bin", lambda: host.ask(names))
+    for index, device in socket.if_nameindex():
+        _capture_device(host, folder, index, device)
     (folder / "ABOUT.md").write_text(
         f"captured: Linux {platform.release()} {platform.machine()}, by\n"
         f"`python3 -m tests.hosts.capture`. {note}\n"
     )
+
+
+def _capture_device(host: LiveHost, folder: Path, index: int, device: str) -> None:
+    ioctl = folder / "ioctl"
+    for command in COMMANDS:
+        _save_answer(ioctl / f"{device}.{command.name}.bin", partial(host.ethtool, device, command))
+    _save_answer(ioctl / f"{device}.glinksettings.bin", lambda: host.link_settings(device))
+    _save_answer(ioctl / f"{device}.feature-strings.bin", lambda: host.feature_strings(device))
+    _save_answer(ioctl / f"{device}.strings.bin", lambda: host.statistics(device, index).strings)
+    _save_answer(ioctl / f"{device}.statistics.bin", lambda: host.statistics(device, index).values)
+    here = Path("/sys/class/net", device)
+    there = folder / "sys/class/net" / device
+    if (here / "ifindex").exists():
+        _save_file(here / "ifindex", there / "ifindex")
+    hardware = Path(os.path.realpath(here / "device"))
+    driver = hardware / "driver"
+    if driver.exists():
+        # What is found by following links is put where they begin: /sys/devices stays at home.
+        (there / "device").mkdir(parents=True)
+        (there / "device/driver").symlink_to(Path("../drivers", os.path.realpath(driver)).name)
+        above = [hardware, *hardware.parents]
+        node = next((path for path in above if (path / "numa_node").exists()), None)
+        if node is not None:
+            _save_file(node / "numa_node", there / "device/numa_node")
+
+
+def _save_answer(target: Path, ask: Callable[[], bytes]) -> None:
+    try:
+        answer = ask()
+    except OSError as error:
+        if error.errno not in _NOT_THERE:
+            raise
+    else:
+        _save(target, answer)
 
 
 def _save_file(source: Path, target: Path) -> None:

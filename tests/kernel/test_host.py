@@ -13,8 +13,9 @@ import pytest
 
 from netperf_exporter.kernel import ethtool
 from netperf_exporter.kernel.host import Host, LiveHost, ReplayedHost
+from netperf_exporter.kernel.netlink.requests import LINKS, QDISCS
 from netperf_exporter.kernel.netlink.socket import Request, dump
-from tests.hosts.capture import LINKS, QDISCS, capture
+from tests.hosts.capture import capture
 
 
 def messages(content: bytes) -> list[tuple[int, bytes]]:

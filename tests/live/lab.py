@@ -77,6 +77,17 @@ class CommandError(AssertionError):
     """A command failed; the message is what it said."""
 
 
+def samples_of(text: str) -> Samples:
+    """Read an exposition as Prometheus would. A sample that is there twice is an error."""
+    samples: Samples = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            key = sample.name, tuple(sorted(sample.labels.items()))
+            assert key not in samples, f"{key} is there twice"
+            samples[key] = sample.value
+    return samples
+
+
 def command(*words: str, stdin: str = "") -> str:
     """Run a command to its end and return what it wrote."""
     done = subprocess.run(words, input=stdin, capture_output=True, text=True)
@@ -288,15 +299,27 @@ class Daemon:
         self._client.close()
         self._end()
 
+    @property
+    def pid(self) -> int:
+        """Of its process. In front of it are only programs that became it."""
+        return self._process.pid
+
+    def log(self) -> str:
+        """What it said so far."""
+        self._log.seek(0)
+        return self._log.read()
+
+    def exposition(self) -> str:
+        """Everything it exports now, as it writes it."""
+        self._client.request("GET", "/metrics")
+        response = self._client.getresponse()
+        text = response.read().decode()
+        assert response.status == 200, text
+        return text
+
     def scrape(self) -> Samples:
         """Everything it exports now."""
-        self._client.request("GET", "/metrics")
-        text = self._client.getresponse().read().decode()
-        return {
-            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-        }
+        return samples_of(self.exposition())
 
     def _port(self) -> int:
         def says() -> re.Match[str] | None:

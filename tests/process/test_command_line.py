@@ -68,14 +68,13 @@ def test_version_and_help() -> None:
 
 def test_collectors_on_and_off() -> None:
     """As node_exporter's users know it; the order is that of the path."""
-    assert parse([]).collectors == ("softirqs", "cpu", "softnet", "ip", "udp", "tcp")
+    assert parse([]).collectors == (
+        *("link", "nic", "queues"),
+        *("softirqs", "cpu", "softnet", "ip", "udp", "tcp", "namespaces"),
+    )
     assert parse(["--collector.snmp", "--no-collector.cpu"]).collectors == (
-        "softirqs",
-        "softnet",
-        "ip",
-        "udp",
-        "tcp",
-        "snmp",
+        *("link", "nic", "queues"),
+        *("softirqs", "softnet", "ip", "udp", "tcp", "snmp", "namespaces"),
     )
     only = ["--collector.disable-defaults", "--collector.tcp", "--collector.softnet"]
     assert parse(only).collectors == ("softnet", "tcp")

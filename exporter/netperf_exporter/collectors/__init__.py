@@ -10,16 +10,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from netperf_exporter.collectors import cpu, ip, snmp, softirqs, softnet, tcp, udp
+from netperf_exporter.collectors import (
+    coalescing,
+    cpu,
+    fec,
+    ip,
+    link,
+    namespaces,
+    nic,
+    nicstatistics,
+    pause,
+    queues,
+    snmp,
+    softirqs,
+    softnet,
+    tcp,
+    udp,
+)
 from netperf_exporter.metric import Block, Family
-from netperf_exporter.sources import Readings, Source
+from netperf_exporter.sources import Derived, Readings, Source
 
 
 class Collector(Protocol):
     """What the modules of this package have in common."""
 
     @property
-    def NEEDS(self) -> Sequence[Source[Any]]:  # noqa: N802
+    def NEEDS(self) -> Sequence[Source[Any] | Derived[Any]]:  # noqa: N802
         """The sources it reads."""
 
     @property
@@ -31,6 +47,13 @@ class Collector(Protocol):
 
 
 COLLECTORS: dict[str, Collector] = {
+    "link": link,
+    "nic": nic,
+    "nicstatistics": nicstatistics,
+    "coalescing": coalescing,
+    "pause": pause,
+    "fec": fec,
+    "queues": queues,
     "softirqs": softirqs,
     "cpu": cpu,
     "softnet": softnet,
@@ -38,7 +61,8 @@ COLLECTORS: dict[str, Collector] = {
     "udp": udp,
     "tcp": tcp,
     "snmp": snmp,
+    "namespaces": namespaces,
 }
 """Every collector by the name its flag has, in the order of a received packet's path."""
 
-OFF_BY_DEFAULT = frozenset({"snmp"})
+OFF_BY_DEFAULT = frozenset({"nicstatistics", "coalescing", "pause", "fec", "snmp"})

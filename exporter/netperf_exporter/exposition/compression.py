@@ -1,4 +1,4 @@
-"""gzip at level 1: isal's, five times as fast as zlib's, where the extra isal is installed."""
+"""gzip at level 1: isal's, five times as fast as zlib's, where there is an isal for the machine."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from netperf_exporter.collectors import Collector
@@ -19,6 +19,8 @@ from netperf_exporter.kernel.host import Host
 from netperf_exporter.metric import Block
 from netperf_exporter.sources import (
     SOURCES,
+    Absent,
+    Derived,
     Failed,
     NotRead,
     NotThere,
@@ -44,6 +46,13 @@ class _Key(NamedTuple):
     names: tuple[str, ...]
     format: Format
     gzip: bool
+
+
+class _State(NamedTuple):
+    """What a Derived is, and when the scrape began that made it so."""
+
+    value: Any
+    started: float
 
 
 class _Flight:
@@ -78,7 +87,8 @@ class Exporter:
         # What follows is used by one scrape at a time.
         self._writing = threading.Lock()
         self._renderers = {format: Renderer(format) for format in Format}
-        needed = {source for c in self.collectors.values() for source in c.NEEDS}
+        self._derived: dict[Derived[Any], _State] = {}
+        needed = _sources(self.collectors.values())
         self._parse_errors = {s.name: 0 for s in SOURCES if s in needed}
         self._said: dict[str, str] = {}
 
@@ -123,11 +133,46 @@ class Exporter:
 
     def _scrape(self, key: _Key, seconds: float) -> bytes:
         collectors = {name: self.collectors[name] for name in key.names}
-        wanted = {source for collector in collectors.values() for source in collector.NEEDS}
-        readings = Readings(self._lanes.read(wanted, seconds), self._options)
+        started = time.monotonic()
+        outcomes = self._lanes.read(_sources(collectors.values()), seconds)
         with self._writing:
+            readings = self._derive(collectors.values(), outcomes, started)
             texts = self._write(collectors, readings, key.format)
         return gzipped(texts) if key.gzip else b"".join(texts)
+
+    def _derive(
+        self,
+        collectors: Iterable[Collector],
+        outcomes: Mapping[Source[Any], Outcome],
+        started: float,
+    ) -> Readings:
+        """Advance what is derived from the sources that were read."""
+        together: dict[Source[Any] | Derived[Any], Outcome] = dict(outcomes.items())
+        readings = Readings(together, self._options)
+        for derived in {n for c in collectors for n in c.NEEDS if isinstance(n, Derived)}:
+            together[derived] = self._advance(derived, readings, started)
+        return readings
+
+    def _advance(self, derived: Derived[Any], readings: Readings, started: float) -> Outcome:
+        since = time.perf_counter()
+        state = self._derived.get(derived) or _State(derived.start, 0.0)
+        # Scrapes overlap. One that began before the last one that was written has older figures,
+        # and what they add is in the newer ones.
+        if started >= state.started:
+            try:
+                state = _State(derived.advance(state.value, readings), started)
+            except NotThere as missing:
+                return Absent(str(missing), 0.0)
+            except NotRead as error:
+                return Failed(str(error), 0.0)
+            except Exception as error:
+                said = f"{type(error).__name__}: {error}"
+                self._say(f"derived {derived.name}", type(error).__name__, f"failed: {said}")
+                log.debug("derived %s failed", derived.name, exc_info=True)
+                return Failed(said, 0.0)
+            self._say(f"derived {derived.name}", "")
+            self._derived[derived] = state
+        return Value(state.value, (), time.perf_counter() - since)
 
     def _write(
         self, collectors: Mapping[str, Collector], readings: Readings, format: Format
@@ -178,13 +223,16 @@ class Exporter:
             self._say(name, "")
         return text, account(True, "", series, omitted)
 
-    def _note(self, outcomes: Mapping[Source[Any], Outcome]) -> None:
+    def _note(self, outcomes: Mapping[Source[Any] | Derived[Any], Outcome]) -> None:
         """Count and say what was left out or could not be read."""
         for source, outcome in outcomes.items():
+            if isinstance(source, Derived):  # said where its sources are
+                continue
             who = f"source {source.name}"
             if isinstance(outcome, Failed):
                 self._parse_errors[source.name] += outcome.malformed
-                without = ", ".join(n for n, c in self.collectors.items() if source in c.NEEDS)
+                needing = [n for n, c in self.collectors.items() if source in _sources([c])]
+                without = ", ".join(needing)
                 cause = "malformed" if outcome.malformed else outcome.reason
                 self._say(who, cause, f"{outcome.reason}; no samples from {without}")
             elif isinstance(outcome, Value) and outcome.problems:
@@ -203,6 +251,16 @@ class Exporter:
             log.log(level, "%s: %s", who, text)
         else:
             log.info("%s: well again", who)
+
+
+def _sources(collectors: Iterable[Collector]) -> set[Source[Any]]:
+    """Every source that collectors need, and what is derived for them needs."""
+    needs = {need for collector in collectors for need in collector.NEEDS}
+    return {
+        source
+        for need in needs
+        for source in (need.needs if isinstance(need, Derived) else (need,))
+    }
 
 
 def _limited(blocks: list[Block], limit: int) -> tuple[list[Block], int, int]:

@@ -43,6 +43,24 @@ class Files:
             self._forget(name, descriptor)
         return self._open_and_read(name)
 
+    def read_once(self, name: str) -> bytes:
+        """The same for a file whose path may come to mean something else: nothing is kept."""
+        try:
+            descriptor = os.open(f"{self._root}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise self._named(error, name) from None
+        try:
+            return _read_to_end(descriptor)
+        except OSError as error:
+            raise self._named(error, name) from None
+        finally:
+            os.close(descriptor)
+
+    def resolve(self, name: str) -> str:
+        """Where a link leads, as a name below the folder, or the name itself."""
+        root = os.path.realpath(self._root)
+        return os.path.relpath(os.path.realpath(f"{root}/{name}"), root)
+
     def listdir(self, name: str) -> list[str]:
         """The names in a folder, sorted."""
         try:

@@ -8,16 +8,27 @@ tested end to end.
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from netperf_exporter.kernel import ethtool
+from netperf_exporter.kernel import ethtool, netns, udev
+from netperf_exporter.kernel.devices import Devices
+from netperf_exporter.kernel.ethtool import Statistics
 from netperf_exporter.kernel.files import Files
+from netperf_exporter.kernel.netlink import codec, generic, requests
 from netperf_exporter.kernel.netlink import socket as netlink
+from netperf_exporter.kernel.settings import Settings
+
+Request = netlink.Request | generic.Request
 
 
 class Host(Protocol):
     """What can be asked of a host. Every method raises OSError as the kernel does."""
+
+    shown: Callable[[str, str], bool]
+    """Whether a device, by its name and kind, is exported one by one."""
 
     def proc(self, name: str) -> bytes:
         """A file below /proc that is the same in every network namespace."""
@@ -28,26 +39,72 @@ class Host(Protocol):
     def sys(self, name: str) -> bytes:
         """A file below /sys whose path means the same thing for ever."""
 
+    def sys_once(self, name: str) -> bytes:
+        """A file below /sys whose path may come to mean something else."""
+
+    def sys_resolved(self, name: str) -> str:
+        """Where a name below /sys leads once every link in it is followed."""
+
     def sys_names(self, name: str) -> list[str]:
         """The names in a folder below /sys, sorted."""
 
-    def dump(self, request: netlink.Request) -> bytes:
+    def links(self) -> tuple[bytes, ...]:
+        """One RTM_NEWLINK message per device; the same object while nothing changed."""
+
+    def settings(self, request: generic.Request, watched: object) -> bytes:
+        """A dump of settings; the same object while they and what is watched did not change."""
+
+    def dump(self, request: Request) -> bytes:
         """All messages of a netlink dump, one after the other, without the closing one."""
 
     def ethtool(self, device: str, command: ethtool.Command) -> bytes:
         """What SIOCETHTOOL wrote over the command's buffer."""
+
+    def ask(self, request: generic.Request) -> bytes:
+        """The answer to a request that is no dump."""
+
+    def link_settings(self, device: str) -> bytes:
+        """Struct ethtool_link_settings with its bitmaps."""
+
+    def feature_strings(self, device: str) -> bytes:
+        """The names of features, which are the same for every device."""
+
+    def statistics(self, device: str, index: int) -> Statistics:
+        """The statistics that a device's driver has, and their names."""
+
+    def hardware(self, device: str, index: int) -> udev.Hardware:
+        """What udev calls the hardware of a device."""
+
+    def network_namespaces(self) -> netns.NetworkNamespaces:
+        """Those that processes live in, as of a short while ago."""
+
+
+def show_all(_name: str, _kind: str) -> bool:
+    """Every device is exported one by one."""
+    return True
 
 
 class LiveHost:
     """This host.
 
     procfs, sysfs: where they are mounted. A container sees its host's under other paths.
+    shown: see Host.
     """
 
-    def __init__(self, procfs: str = "/proc", sysfs: str = "/sys") -> None:
+    def __init__(
+        self,
+        procfs: str = "/proc",
+        sysfs: str = "/sys",
+        shown: Callable[[str, str], bool] = show_all,
+    ) -> None:
+        self.shown = shown
+        self._devices = Devices()
+        self._settings = Settings()
+        self._statistics = ethtool.StatisticsReader()
         self._proc = Files(procfs, "/proc")
         self._sys = Files(sysfs, "/sys")
         self._net = _net_folder(procfs)
+        self._namespaces = netns.Walk(procfs, self._net)
 
     def proc(self, name: str) -> bytes:
         """See Host."""
@@ -61,33 +118,121 @@ class LiveHost:
         """See Host."""
         return self._sys.read(name)
 
+    def sys_once(self, name: str) -> bytes:
+        """See Host."""
+        return self._sys.read_once(name)
+
+    def sys_resolved(self, name: str) -> str:
+        """See Host."""
+        return self._sys.resolve(name)
+
     def sys_names(self, name: str) -> list[str]:
         """See Host."""
         return self._sys.listdir(name)
 
-    def dump(self, request: netlink.Request) -> bytes:
+    def links(self) -> tuple[bytes, ...]:
         """See Host."""
+        return self._devices.links()
+
+    def settings(self, request: generic.Request, watched: object) -> bytes:
+        """See Host."""
+        return self._settings.dump(request, watched)
+
+    def dump(self, request: Request) -> bytes:
+        """See Host."""
+        if isinstance(request, generic.Request):
+            return generic.dump(request)
         return netlink.dump(request)
 
     def ethtool(self, device: str, command: ethtool.Command) -> bytes:
         """See Host."""
         return ethtool.call(device, command)
 
+    def ask(self, request: generic.Request) -> bytes:
+        """See Host."""
+        return generic.ask(request)
+
+    def link_settings(self, device: str) -> bytes:
+        """See Host."""
+        return ethtool.link_settings(device)
+
+    def feature_strings(self, device: str) -> bytes:
+        """See Host."""
+        return ethtool.feature_strings(device)
+
+    def statistics(self, device: str, index: int) -> Statistics:
+        """See Host."""
+        return self._statistics.read(device, index)
+
+    def hardware(self, device: str, index: int) -> udev.Hardware:
+        """See Host."""
+        return udev.hardware(device, index)
+
+    def network_namespaces(self) -> netns.NetworkNamespaces:
+        """See Host."""
+        return self._namespaces.namespaces()
+
 
 class ReplayedHost(LiveHost):
     """A captured host: its files, and the answers its kernel gave."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(str(folder / "proc"), str(folder / "sys"))
+    def __init__(self, folder: Path, shown: Callable[[str, str], bool] = show_all) -> None:
+        super().__init__(str(folder / "proc"), str(folder / "sys"), shown)
         self._folder = folder
+        self._links: tuple[bytes, ...] | None = None
+        self._links_lock = threading.Lock()
 
-    def dump(self, request: netlink.Request) -> bytes:
+    def links(self) -> tuple[bytes, ...]:
         """See Host."""
-        return (self._folder / "netlink" / f"{request.name}.bin").read_bytes()
+        with self._links_lock:
+            if self._links is None:
+                answer = self.dump(requests.LINKS)
+                spans = codec.messages(answer)
+                self._links = tuple([answer[s.start - codec.HEADER.size : s.end] for s in spans])
+            return self._links
+
+    def settings(self, request: generic.Request, watched: object) -> bytes:  # noqa: ARG002
+        """See Host."""
+        return self.dump(request)
+
+    def dump(self, request: Request) -> bytes:
+        """See Host."""
+        return self._answer("netlink", request.name)
 
     def ethtool(self, device: str, command: ethtool.Command) -> bytes:
         """See Host."""
-        return (self._folder / "ioctl" / f"{device}.{command.name}.bin").read_bytes()
+        return self._answer("ioctl", f"{device}.{command.name}")
+
+    def ask(self, request: generic.Request) -> bytes:
+        """See Host."""
+        return self._answer("netlink", request.name)
+
+    def link_settings(self, device: str) -> bytes:
+        """See Host."""
+        return self._answer("ioctl", f"{device}.glinksettings")
+
+    def feature_strings(self, device: str) -> bytes:
+        """See Host."""
+        return self._answer("ioctl", f"{device}.feature-strings")
+
+    def statistics(self, device: str, index: int) -> Statistics:  # noqa: ARG002
+        """See Host."""
+        strings = self._answer("ioctl", f"{device}.strings")
+        return Statistics(strings, self._answer("ioctl", f"{device}.statistics"))
+
+    def hardware(self, device: str, index: int) -> udev.Hardware:  # noqa: ARG002
+        """See Host."""
+        try:
+            vendor, model = self._answer("udev", device).decode().split("\n")[:2]
+        except OSError:
+            return udev.UNKNOWN
+        return udev.Hardware(vendor, model)
+
+    def _answer(self, folder: str, name: str) -> bytes:
+        try:
+            return (self._folder / folder / f"{name}.bin").read_bytes()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, name) from None
 
 
 def _net_folder(procfs: str) -> str:
