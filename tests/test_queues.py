@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from netperf_exporter import queues
 from netperf_exporter.kernel.ethtool import Statistics
 from netperf_exporter.kernel.udev import UNKNOWN
-from netperf_exporter.parsers import links
+from netperf_exporter.parsers import links, netdev
 from netperf_exporter.parsers.netdev import QueueStatistics
 from netperf_exporter.parsers.nic import Channels, DriverInfo
 from netperf_exporter.queues import QUEUES, DeviceQueues, Queues, understand
@@ -22,6 +22,7 @@ from netperf_exporter.sources import (
     DRIVER_STATISTICS,
     DRIVERS,
     LINKS,
+    QUEUE_NAPIS,
     QUEUE_STATISTICS,
     Absent,
     Derived,
@@ -56,10 +57,15 @@ def readings(
     driver: dict[int, dict[str, int]] | None = None,
     drivers: dict[int, str] | None = None,
     combined: dict[int, int] | None = None,
+    queues: dict[int, tuple[int, int]] | None = None,
     **failed: Source[Any],
 ) -> Readings:
     """What one scrape read. None is what the kernel does not have."""
     raw = None if driver is None else {i: statistics(values) for i, values in driver.items()}
+    served = {
+        i: netdev.Queues(dict.fromkeys(range(rx)), dict.fromkeys(range(tx)))
+        for i, (rx, tx) in (queues or {}).items()
+    }
     info = {
         i: Driver(name, DriverInfo(name, "", "", ""), "", UNKNOWN)
         for i, name in (drivers or {}).items()
@@ -69,6 +75,7 @@ def readings(
         QUEUE_STATISTICS: kernel,
         DRIVER_STATISTICS: raw,
         DRIVERS: None if drivers is None else info,
+        QUEUE_NAPIS: None if queues is None else served,
         CHANNELS: None if combined is None else {i: channels(n) for i, n in combined.items()},
     }
     outcomes: dict[Source[Any] | Derived[Any], Outcome] = {
@@ -157,6 +164,32 @@ def test_the_driver_says_what_the_kernel_does_not() -> None:
     assert sum(sum(by.values()) for by in table(device.receive_drops).values()) == 77
 
 
+def test_drops_that_the_kernel_counts_are_not_the_drivers_as_well() -> None:
+    """rx-hw-drops is of all causes, so what fbnic's rde rows say is among them."""
+    rows = {"rde_0_pkt_err": 3, "rde_0_pkt_cq_drop": 5, "rde_0_pkt_bdq_drop": 7}
+    driver: dict[str, Any] = {"driver": {ETH0: rows}, "drivers": {ETH0: "fbnic"}}
+    kernel = QueueStatistics({ETH0: {"rx-packets": {0: 10}, "rx-hw-drops": {0: 15}}}, {})
+    both = only(advanced(readings(kernel=kernel, **driver)))
+    alone = only(advanced(readings(**driver)))
+
+    assert sum(sum(by.values()) for by in table(both.receive_drops).values()) == 15
+    assert sum(sum(by.values()) for by in table(alone.receive_drops).values()) == 15
+    assert len(alone.receive_drops) == 2
+
+
+def test_rows_of_queues_that_are_not_there_are_left_out() -> None:
+    """By the kernel's list of queues, or else by the channels; unless they are not zero."""
+    rows = {f"rx_queue_{n}_packets": 9 if n == 5 else int(n < 2) for n in range(6)}
+    driver: dict[str, Any] = {"driver": {ETH0: rows}, "drivers": {ETH0: "ixgbe"}}
+
+    def found(**more: Any) -> list[int]:
+        return list(table(only(advanced(readings(**driver, **more))).receive)["packets"])
+
+    assert found() == [0, 1, 2, 3, 4, 5]
+    assert found(combined={ETH0: 4}) == [0, 1, 2, 3, 5]
+    assert found(combined={ETH0: 4}, queues={ETH0: (2, 3)}) == [0, 1, 5]
+
+
 def test_a_driver_alone() -> None:
     said = {"rx_queue_0_packets": 4, "rx_queue_0_bytes": 40, "tx_queue_0_packets": 6}
     device = only(advanced(readings(driver={ETH0: said}, drivers={ETH0: "ifb"})))
@@ -191,7 +224,9 @@ def test_statistics_are_not_read_by_guess_before_the_driver_is_known() -> None:
     assert only(never).source == "driver"
 
 
-@pytest.mark.parametrize("source", [LINKS, DRIVERS, DRIVER_STATISTICS, QUEUE_STATISTICS])
+@pytest.mark.parametrize(
+    "source", [LINKS, DRIVERS, DRIVER_STATISTICS, QUEUE_STATISTICS, QUEUE_NAPIS]
+)
 def test_what_could_not_be_read_is_not_taken_for_nothing(source: Source[Any]) -> None:
     with pytest.raises(NotRead):
         advanced(readings(failed=source))

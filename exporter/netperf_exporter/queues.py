@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 from netperf_exporter import sums
 from netperf_exporter.drivers import by_name
 from netperf_exporter.kernel.ethtool import Statistics
-from netperf_exporter.parsers import ethtool_statistics
+from netperf_exporter.parsers import ethtool_statistics, netdev
 from netperf_exporter.parsers.ethtool_statistics import Layout
 from netperf_exporter.parsers.links import Link
 from netperf_exporter.parsers.netdev import QueueStatistics
@@ -25,6 +25,7 @@ from netperf_exporter.sources import (
     DRIVER_STATISTICS,
     DRIVERS,
     LINKS,
+    QUEUE_NAPIS,
     QUEUE_STATISTICS,
     Derived,
     Readings,
@@ -166,7 +167,7 @@ _TRANSMIT = {
 # The first counts all that were dropped, the others those of them that have this cause.
 _RECEIVE_DROPS = {"rx-hw-drops": "mixed", "rx-hw-drop-overruns": "ring_full",
                   "rx-hw-drop-ratelimits": "allowance"}  # fmt: skip
-_TRANSMIT_DROPS = {"tx-hw-drops": "tx_drop", "tx-hw-drop-errors": "filter",
+_TRANSMIT_DROPS = {"tx-hw-drops": "tx_drop", "tx-hw-drop-errors": "mixed",
                    "tx-hw-drop-ratelimits": "allowance"}  # fmt: skip
 
 
@@ -222,7 +223,7 @@ def _device(
     received: Mapping[str, Mapping[int, int]],
     sent: Mapping[str, Mapping[int, int]],
     driver: DriverReading | None,
-    channels: Channels | None,
+    numbers: tuple[int, int],
 ) -> DeviceQueues:
     receive, transmit = _said(received, _RECEIVE), _said(sent, _TRANSMIT)
     receive_drops = _dropped(received, _RECEIVE_DROPS)
@@ -232,16 +233,27 @@ def _device(
         source = "qstats"
     if driver is not None:
         plan, values = driver
-        rx = channels.rx + channels.combined if channels else 0
-        tx = channels.tx + channels.combined if channels else 0
-        # What the kernel's family says is better, measure by measure.
+        rx, tx = numbers
+        # What the kernel's family says is better, measure by measure; where it counts all drops,
+        # those that the driver tells of are among them.
         receive = {**dict(_read(plan.receive, values, rx)), **receive}
         transmit = {**dict(_read(plan.transmit, values, tx)), **transmit}
-        receive_drops = {**dict(_read(plan.receive_drops, values, rx)), **receive_drops}
-        transmit_drops = {**dict(_read(plan.transmit_drops, values, tx)), **transmit_drops}
+        if "rx-hw-drops" not in received:
+            receive_drops = {**dict(_read(plan.receive_drops, values, rx)), **receive_drops}
+        if "tx-hw-drops" not in sent:
+            transmit_drops = {**dict(_read(plan.transmit_drops, values, tx)), **transmit_drops}
         if source == "none" and ("packets" in receive or "packets" in transmit):
             source = "driver"
     return DeviceQueues(link, source, receive, transmit, receive_drops, transmit_drops)
+
+
+def _numbers(queues: netdev.Queues | None, channels: Channels | None) -> tuple[int, int]:
+    """How many receive and transmit queues a device has; 0 where nobody says."""
+    if queues is not None:
+        return len(queues.rx), len(queues.tx)
+    if channels is not None:
+        return channels.rx + channels.combined, channels.tx + channels.combined
+    return 0, 0
 
 
 _SUMMED = ("stops", "wakes", "timeouts")
@@ -273,6 +285,7 @@ def _advance(before: Queues, readings: Readings) -> Queues:
     raw = readings.get(DRIVER_STATISTICS) or {}
     kernel = readings.get(QUEUE_STATISTICS) or _NO_STATISTICS
     channels = readings.get(CHANNELS) or {}
+    napis = readings.get(QUEUE_NAPIS) or {}
     read: dict[int, DriverReading] = {}
     devices: list[DeviceQueues] = []
     for link in links.shown:
@@ -282,7 +295,8 @@ def _advance(before: Queues, readings: Readings) -> Queues:
             read[index] = understand(drivers[index].name if drivers else "", raw[index])
         received = kernel.receive.get(index, {})
         sent = kernel.transmit.get(index, {})
-        devices.append(_device(link, received, sent, read.get(index), channels.get(index)))
+        numbers = _numbers(napis.get(index), channels.get(index))
+        devices.append(_device(link, received, sent, read.get(index), numbers))
     # An index alone may be another's: a namespace's devices come with those they had.
     shown = {(link.ifindex, link.name) for link in links.shown}
     same = {d.link.ifindex for d in before.devices if (d.link.ifindex, d.link.name) in shown}
@@ -294,7 +308,7 @@ _NO_STATISTICS = QueueStatistics({}, {})
 
 QUEUES = Derived[Queues](
     "queues",
-    (LINKS, QUEUE_STATISTICS, DRIVERS, DRIVER_STATISTICS, CHANNELS),
+    (LINKS, QUEUE_STATISTICS, QUEUE_NAPIS, DRIVERS, DRIVER_STATISTICS, CHANNELS),
     Queues((), {}, {}),
     _advance,
 )

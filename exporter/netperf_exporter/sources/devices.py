@@ -72,6 +72,22 @@ def _unchanged(host: Host, asked: _LinksAsked) -> set[int]:
     return unchanged
 
 
+def _kept(parse: Callable[[bytes, list[str]], T]) -> Callable[[bytes, list[str]], T]:
+    """The same function for answers that hardly ever change: understood once."""
+
+    @lru_cache(maxsize=4)
+    def understood(answer: bytes) -> tuple[T, tuple[str, ...]]:
+        problems: list[str] = []
+        return parse(answer, problems), tuple(problems)
+
+    def parse_once(answer: bytes, problems: list[str]) -> T:
+        value, said = understood(answer)
+        problems.extend(said)
+        return value
+
+    return parse_once
+
+
 LINKS = Source[links.Links]("links", _ask_links, _parse_links)
 """The same object while no device changed."""
 
@@ -84,6 +100,13 @@ LINK_STATISTICS = Source[links.Statistics](
 QUEUE_STATISTICS = Source[netdev.QueueStatistics](
     "qstats", lambda host: host.dump(requests.QSTATS), netdev.queue_statistics
 )
+
+QUEUE_NAPIS = Source[ByIndex[netdev.Queues]](
+    "queue_napis",
+    lambda host: host.settings(requests.QUEUES, shown_links(host)),
+    _kept(netdev.queues),
+)
+"""Which queues there are, and who serves each. A change of channels is notified of by ethtool."""
 
 
 # Settings: ethtool netlink tells of all devices at once, the ioctl of one after the other. A device
