@@ -5,22 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from netperf_exporter.sources.devices import (
-    CHANNELS,
-    COALESCE,
-    DRIVER_STATISTICS,
-    DRIVERS,
-    FEATURES,
-    FEC,
-    LINK_SPEEDS,
     LINK_STATISTICS,
     LINKS,
-    PAUSE,
     QUEUE_NAPIS,
     QUEUE_STATISTICS,
-    RINGS,
     ByIndex,
-    Driver,
 )
+from netperf_exporter.sources.drivers import DRIVER_STATISTICS, DRIVERS, Driver
 from netperf_exporter.sources.files import (
     CPU_TIMES,
     CPUS,
@@ -47,6 +38,15 @@ from netperf_exporter.sources.reading import (
     ask,
     read,
     understand,
+)
+from netperf_exporter.sources.settings import (
+    CHANNELS,
+    COALESCE,
+    FEATURES,
+    FEC,
+    LINK_SPEEDS,
+    PAUSE,
+    RINGS,
 )
 
 __all__ = [
