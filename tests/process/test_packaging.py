@@ -71,6 +71,8 @@ def test_the_sdist_has_what_a_distributor_needs(built: Path) -> None:
         "requirements-dev.txt",
         "docs/METRICS.md",
         "docs/ARCHITECTURE.md",
+        "docs/DRIVERS.md",
+        "docs/BENCHMARKS.md",
         "tests/hosts/linux-6.18/metrics.txt",
     ):
         assert wanted in names, wanted
