@@ -64,6 +64,7 @@ def parse(arguments: Sequence[str]) -> Config:
             snmp_include=given.snmp_include,
             transmit_queue_details=given.transmit_queue_details,
             offload_include=given.offload_include,
+            napi_settings=given.napi_settings,
         ),
         devices=DevicePolicy(given.device_include, given.device_exclude),
         procfs=given.procfs,
@@ -164,6 +165,13 @@ def _parser() -> argparse.ArgumentParser:
         "collector.queues.transmit-details",
         "transmit_queue_details",
         "stops, wakes, timeouts and drops of each transmit queue, not only their sums",
+        action="store_true",
+    )
+    flag(
+        "collector.steering.napi",
+        "napi_settings",
+        "settings of the NAPI instance that serves each receive queue: threaded, defer_hard_irqs, "
+        "gro_flush_timeout",
         action="store_true",
     )
     flag(

@@ -8,6 +8,7 @@ import gc
 import importlib
 import logging
 import os
+import resource
 import signal
 import socket
 from collections.abc import Callable
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 
 def serve(config: Config) -> None:
     """Serve until SIGTERM or SIGINT. Raises ListenError if an address cannot be had."""
+    _allow_descriptors()
     sockets: list[socket.socket] = []
     try:
         # One by one: those opened before one that cannot be had are closed again.
@@ -39,6 +41,18 @@ def serve(config: Config) -> None:
     finally:
         for listening in sockets:
             listening.close()
+
+
+def _allow_descriptors() -> None:
+    """Have as many descriptors as this process can without a privilege.
+
+    The soft limit is 1,024 for the sake of select(2), which nobody here uses, and two for each
+    vector of the network cards are kept open (kernel/files.py). Where the limit cannot be raised,
+    fewer are kept.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _serve(config: Config, sockets: list[socket.socket]) -> None:

@@ -78,11 +78,12 @@ NODE_MATCHING = [
 
 NODE_MATCHING_DEVICES = [
     *NODE_MATCHING,
+    "--collector.interrupts",
     "--collector.ethtool",
     "--collector.netclass",
     "--collector.netdev",
 ]
-"""The same, and those for network devices."""
+"""The same, and those for network devices and their interrupts. It has none for steering."""
 
 # It has three modes of a CPU more than we do, each a sample: hence the costs of a sample. Guest
 # time, which it has a second time under a name of its own, is left out.

@@ -14,6 +14,7 @@ from operator import add
 from pathlib import Path
 
 from tests.bench.nics import Nics
+from tests.bench.steered import Steered
 
 _CAPTURED = Path(__file__).parents[1] / "hosts" / "linux-6.18" / "proc" / "net"
 
@@ -137,6 +138,7 @@ class BigHost:
         chance.shuffle(self._amounts)
         self._chance = chance
         self.nics = Nics(cards, queues, nodes, chance) if cards else None
+        self._steered = Steered(self.nics, cpus, nodes, chance) if self.nics else None
 
         self._descriptors: dict[str, int] = {}
         self._write_once()
@@ -156,6 +158,8 @@ class BigHost:
         self.protocols.update(zip(self._fields, self._counts, strict=True))
         if self.nics is not None:
             self.nics.advance()
+        if self._steered is not None:
+            self._steered.advance()
         self._write()
 
     def close(self) -> None:
@@ -176,6 +180,9 @@ class BigHost:
                 self._put(name, content)
             for name, target in self.nics.symbolic_links():
                 (self.folder / name).symlink_to(target)
+        if self._steered is not None:
+            for name, content in self._steered.settled():
+                self._put(name, content)
 
     def _write(self) -> None:
         self._put("proc/net/softnet_stat", self._softnet_stat())
@@ -186,6 +193,9 @@ class BigHost:
             self._put(f"proc/net/{name}", template % tuple(values))
         if self.nics is not None:
             for name, content in self.nics.moving():
+                self._put(name, content)
+        if self._steered is not None:
+            for name, content in self._steered.moving():
                 self._put(name, content)
 
     def _softnet_stat(self) -> bytes:

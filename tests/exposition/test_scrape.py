@@ -93,7 +93,7 @@ def test_a_broken_file_costs_those_who_read_it(
         ("qstats", "qstats", {"nic", "queues"}),
         ("channels", "channels", {"nic", "queues"}),
         ("rings", "rings", {"nic"}),
-        ("features", "features", {"nic"}),
+        ("features", "features", {"nic", "steering"}),
     ],
 )
 def test_a_broken_answer_costs_those_who_asked(

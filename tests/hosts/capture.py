@@ -17,6 +17,7 @@ import platform
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +30,9 @@ FILES = (
     "/proc/stat",
     "/proc/softirqs",
     "/proc/interrupts",
+    "/proc/irq/*/smp_affinity_list",
+    "/proc/irq/*/effective_affinity_list",
+    "/proc/sys/net/core/rps_sock_flow_entries",
     "/proc/net/softnet_stat",
     "/proc/net/snmp",
     "/proc/net/snmp6",
@@ -56,6 +60,12 @@ DUMPS = (
     requests.COALESCE,
     requests.PAUSE,
     requests.FEC,
+    requests.RSS,
+)
+
+QUEUE_FILES = (
+    *("rps_cpus", "rps_flow_cnt", "xps_cpus", "xps_rxqs"),
+    *[f"byte_queue_limits/{name}" for name in ("limit", "limit_max", "inflight", "stall_cnt")],
 )
 
 COMMANDS = (
@@ -67,6 +77,9 @@ COMMANDS = (
     ethtool.GFECPARAM,
     ethtool.GFEATURES,
 )
+
+# Buses whose devices are interrupted by the vectors of the one above.
+_PARTS = ("virtio", "auxiliary", "vdpa")
 
 _NOT_THERE = (errno.EOPNOTSUPP, errno.ENODEV, errno.ENOENT)
 
@@ -96,13 +109,17 @@ def _capture_device(host: LiveHost, folder: Path, index: int, device: str) -> No
     for command in COMMANDS:
         _save_answer(ioctl / f"{device}.{command.name}.bin", partial(host.ethtool, device, command))
     _save_answer(ioctl / f"{device}.glinksettings.bin", lambda: host.link_settings(device))
+    _save_answer(ioctl / f"{device}.grxfhindir.bin", lambda: host.indirection(device))
     _save_answer(ioctl / f"{device}.feature-strings.bin", lambda: host.feature_strings(device))
     _save_answer(ioctl / f"{device}.strings.bin", lambda: host.statistics(device, index).strings)
     _save_answer(ioctl / f"{device}.statistics.bin", lambda: host.statistics(device, index).values)
     here = Path("/sys/class/net", device)
     there = folder / "sys/class/net" / device
     if (here / "ifindex").exists():
-        _save_file(here / "ifindex", there / "ifindex")
+        for name in ("ifindex", "address"):
+            _save_file(here / name, there / name)
+        for queue in sorted(here.glob("queues/*")):
+            _capture_queue(queue, there / "queues" / queue.name)
     hardware = Path(os.path.realpath(here / "device"))
     driver = hardware / "driver"
     if driver.exists():
@@ -113,6 +130,30 @@ def _capture_device(host: LiveHost, folder: Path, index: int, device: str) -> No
         node = next((path for path in above if (path / "numa_node").exists()), None)
         if node is not None:
             _save_file(node / "numa_node", there / "device/numa_node")
+        _capture_vectors(hardware, there / "device")
+
+
+def _capture_queue(here: Path, there: Path) -> None:
+    there.mkdir(parents=True)
+    for name in QUEUE_FILES:
+        # Some are there and cannot be read: xps_cpus of a device with one queue.
+        with suppress(OSError):
+            _save(there / name, (here / name).read_bytes())
+
+
+def _capture_vectors(hardware: Path, there: Path) -> None:
+    """What the exporter finds above the device is put where the device is."""
+    while True:
+        if vectors := sorted(hardware.glob("msi_irqs/*")):
+            for vector in vectors:
+                _save_file(vector, there / "msi_irqs" / vector.name)
+            return
+        if (hardware / "irq").exists():
+            _save_file(hardware / "irq", there / "irq")
+            return
+        if Path(os.path.realpath(hardware / "subsystem")).name not in _PARTS:
+            return
+        hardware = hardware.parent
 
 
 def _save_answer(target: Path, ask: Callable[[], bytes]) -> None:

@@ -272,6 +272,23 @@ def test_settings_that_could_not_be_read_are_asked_for_again() -> None:
         assert kept.dump(MODES, "eth0 is down") == b"modes 2"
 
 
+def test_other_answers_are_kept_as_long_as_dumps() -> None:
+    with booted() as kernel:
+        now = 0.0
+        kept = Settings(lambda: now)
+        answers = iter(range(9))
+        assert [kept.keep("rss", "up", lambda: next(answers)) for _ in range(3)] == [0, 0, 0]
+        changes = kept.changes()
+        assert kept.changes() == changes
+        kernel.tell(messages.ethtool(2, "eth0"), MONITOR_GROUP)
+        assert kept.changes() != changes
+        assert kept.keep("rss", "up", lambda: next(answers)) == 1
+        assert kept.keep("other", "up", lambda: "x") == "x"
+        now = REMEMBERED_SECONDS + 1
+
+        assert kept.keep("rss", "up", lambda: next(answers)) == 2
+
+
 actions = st.one_of(
     st.tuples(
         st.just("set"), st.integers(1, 4), st.sampled_from([b"a", b"b"]), st.integers(68, 70)

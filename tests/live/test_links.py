@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -112,6 +113,7 @@ def agree(namespace: Namespace, daemon: Daemon) -> None:
                 assert families[family] <= later, (device, family)
         if before == after:  # then nothing moved, and all of that was equality
             break
+        time.sleep(0.2)  # a device that just came up says so to its group (MLD), again and again
     else:
         # Over lo goes the scrape itself, over eth0 whatever the machine does.
         moving = {device for device in before if before[device] != after[device]}

@@ -69,11 +69,11 @@ def test_version_and_help() -> None:
 def test_collectors_on_and_off() -> None:
     """As node_exporter's users know it; the order is that of the path."""
     assert parse([]).collectors == (
-        *("link", "nic", "queues"),
+        *("link", "nic", "queues", "irq", "steering"),
         *("softirqs", "cpu", "softnet", "ip", "udp", "tcp", "namespaces"),
     )
     assert parse(["--collector.snmp", "--no-collector.cpu"]).collectors == (
-        *("link", "nic", "queues"),
+        *("link", "nic", "queues", "irq", "steering"),
         *("softirqs", "softnet", "ip", "udp", "tcp", "snmp", "namespaces"),
     )
     only = ["--collector.disable-defaults", "--collector.tcp", "--collector.softnet"]

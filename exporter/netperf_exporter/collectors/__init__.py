@@ -11,10 +11,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from netperf_exporter.collectors import (
+    bql,
     coalescing,
     cpu,
     fec,
     ip,
+    irq,
     link,
     namespaces,
     nic,
@@ -24,6 +26,7 @@ from netperf_exporter.collectors import (
     snmp,
     softirqs,
     softnet,
+    steering,
     tcp,
     udp,
 )
@@ -54,6 +57,9 @@ COLLECTORS: dict[str, Collector] = {
     "pause": pause,
     "fec": fec,
     "queues": queues,
+    "bql": bql,
+    "irq": irq,
+    "steering": steering,
     "softirqs": softirqs,
     "cpu": cpu,
     "softnet": softnet,
@@ -65,4 +71,4 @@ COLLECTORS: dict[str, Collector] = {
 }
 """Every collector by the name its flag has, in the order of a received packet's path."""
 
-OFF_BY_DEFAULT = frozenset({"nicstatistics", "coalescing", "pause", "fec", "snmp"})
+OFF_BY_DEFAULT = frozenset({"bql", "nicstatistics", "coalescing", "pause", "fec", "snmp"})

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from netperf_exporter.kernel import ethtool, netns, udev
 from netperf_exporter.kernel.devices import Devices
 from netperf_exporter.kernel.ethtool import Statistics
-from netperf_exporter.kernel.files import Files
+from netperf_exporter.kernel.files import Files, Folder
 from netperf_exporter.kernel.netlink import codec, generic, requests
 from netperf_exporter.kernel.netlink import socket as netlink
 from netperf_exporter.kernel.settings import Settings
 
 Request = netlink.Request | generic.Request
+
+T = TypeVar("T")
 
 
 class Host(Protocol):
@@ -32,6 +34,9 @@ class Host(Protocol):
 
     def proc(self, name: str) -> bytes:
         """A file below /proc that is the same in every network namespace."""
+
+    def proc_each(self, names: Iterable[str]) -> list[bytes | None]:
+        """Small files below /proc that each have one writer; None where there is none."""
 
     def net(self, name: str) -> bytes:
         """A file below /proc/net of the network namespace that is observed."""
@@ -48,11 +53,20 @@ class Host(Protocol):
     def sys_names(self, name: str) -> list[str]:
         """The names in a folder below /sys, sorted."""
 
+    def sys_folder(self, name: str) -> Folder:
+        """A folder below /sys that stays the same one while it is open."""
+
     def links(self) -> tuple[bytes, ...]:
         """One RTM_NEWLINK message per device; the same object while nothing changed."""
 
     def settings(self, request: generic.Request, watched: object) -> bytes:
         """A dump of settings; the same object while they and what is watched did not change."""
+
+    def remembered(self, name: str, watched: object, ask: Callable[[], T]) -> T:
+        """What was answered, for as long as settings() would repeat an answer."""
+
+    def settings_changes(self) -> int:
+        """A number that is another one when somebody set something through ethtool."""
 
     def dump(self, request: Request) -> bytes:
         """All messages of a netlink dump, one after the other, without the closing one."""
@@ -65,6 +79,9 @@ class Host(Protocol):
 
     def link_settings(self, device: str) -> bytes:
         """Struct ethtool_link_settings with its bitmaps."""
+
+    def indirection(self, device: str) -> bytes:
+        """Struct ethtool_rxfh_indir with its entries."""
 
     def feature_strings(self, device: str) -> bytes:
         """The names of features, which are the same for every device."""
@@ -110,6 +127,10 @@ class LiveHost:
         """See Host."""
         return self._proc.read(name)
 
+    def proc_each(self, names: Iterable[str]) -> list[bytes | None]:
+        """See Host."""
+        return self._proc.read_each(names)
+
     def net(self, name: str) -> bytes:
         """See Host."""
         return self._proc.read(f"{self._net}/{name}")
@@ -130,6 +151,10 @@ class LiveHost:
         """See Host."""
         return self._sys.listdir(name)
 
+    def sys_folder(self, name: str) -> Folder:
+        """See Host."""
+        return self._sys.folder(name)
+
     def links(self) -> tuple[bytes, ...]:
         """See Host."""
         return self._devices.links()
@@ -137,6 +162,14 @@ class LiveHost:
     def settings(self, request: generic.Request, watched: object) -> bytes:
         """See Host."""
         return self._settings.dump(request, watched)
+
+    def remembered(self, name: str, watched: object, ask: Callable[[], T]) -> T:
+        """See Host."""
+        return self._settings.keep(name, watched, ask)
+
+    def settings_changes(self) -> int:
+        """See Host."""
+        return self._settings.changes()
 
     def dump(self, request: Request) -> bytes:
         """See Host."""
@@ -155,6 +188,10 @@ class LiveHost:
     def link_settings(self, device: str) -> bytes:
         """See Host."""
         return ethtool.link_settings(device)
+
+    def indirection(self, device: str) -> bytes:
+        """See Host."""
+        return ethtool.indirection(device)
 
     def feature_strings(self, device: str) -> bytes:
         """See Host."""
@@ -195,6 +232,14 @@ class ReplayedHost(LiveHost):
         """See Host."""
         return self.dump(request)
 
+    def remembered(self, name: str, watched: object, ask: Callable[[], T]) -> T:  # noqa: ARG002
+        """See Host."""
+        return ask()
+
+    def settings_changes(self) -> int:
+        """See Host."""
+        return 0
+
     def dump(self, request: Request) -> bytes:
         """See Host."""
         return self._answer("netlink", request.name)
@@ -210,6 +255,10 @@ class ReplayedHost(LiveHost):
     def link_settings(self, device: str) -> bytes:
         """See Host."""
         return self._answer("ioctl", f"{device}.glinksettings")
+
+    def indirection(self, device: str) -> bytes:
+        """See Host."""
+        return self._answer("ioctl", f"{device}.grxfhindir")
 
     def feature_strings(self, device: str) -> bytes:
         """See Host."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from netperf_exporter.kernel.netlink import generic
 from netperf_exporter.kernel.netlink.notifications import Subscription
@@ -16,9 +16,11 @@ of (ethnl_notify() in net/ethtool/netlink.c); a driver that changes its mind by 
 
 _NETLINK_GENERIC = 16
 
+T = TypeVar("T")
+
 
 class _Kept(NamedTuple):
-    answer: bytes
+    answer: Any
     watched: object
     at: float
 
@@ -41,26 +43,43 @@ class Settings:
         watched: what else must be equal to what it was then: the devices and their states, since
         a link that comes up has a speed, and a driver that comes back its own ideas.
         """
+        return self.keep(request.name, watched, lambda: generic.dump(request))
+
+    def keep(self, name: str, watched: object, ask: Callable[[], T]) -> T:
+        """The same for what is asked in another way.
+
+        name: what the answer is kept as.
+        """
         with self._lock:
             self._listen()
-            kept = self._kept.get(request.name)
+            kept = self._kept.get(name)
             changes = self._changes
             now = self._clock()
         if kept and kept.watched == watched and now - kept.at < REMEMBERED_SECONDS:
-            return kept.answer
-        answer = generic.dump(request)
+            known: T = kept.answer
+            return known
+        answer = ask()
         with self._lock:
             self._listen()
             if changes == self._changes:
                 if kept and kept.answer == answer:
                     answer = kept.answer
-                self._kept[request.name] = _Kept(answer, watched, now)
+                self._kept[name] = _Kept(answer, watched, now)
         return answer
 
+    def changes(self) -> int:
+        """A number that is another one when anything was notified."""
+        with self._lock:
+            self._listen()
+            return self._changes
+
     def _listen(self) -> None:
-        """Forget everything if anything was notified."""
+        """Forget everything if anything was notified. Kernels before v5.6 do not notify."""
         if self._monitor is None:
-            group = generic.family("ethtool").groups["monitor"]
+            try:
+                group = generic.family("ethtool").groups["monitor"]
+            except OSError:
+                return
             self._monitor = Subscription(_NETLINK_GENERIC, [group])
         if self._monitor.drain() != []:
             self._changes += 1

@@ -17,6 +17,7 @@ from typing import NoReturn
 from netperf_exporter import drivers
 from netperf_exporter.config import PROGRAM, UsageError
 from netperf_exporter.exposition.render import Format, Renderer
+from netperf_exporter.nicstats import steering
 from netperf_exporter.nicstats.device import COLLECTORS, listed, live
 from netperf_exporter.nicstats.report import NoStatistics, report
 from netperf_exporter.parsers import Malformed
@@ -35,6 +36,8 @@ def run(arguments: Sequence[str]) -> bytes:
     if given.driver is not None and drivers.by_name(given.driver) is None:
         raise UsageError(f"--driver: {_no_such_driver(given.driver)}")
     try:
+        if given.steering:
+            return _steering(given).encode()
         readings = _readings(given.source, given.driver, given.device)
         if given.format == "prometheus":
             return exposition(readings)
@@ -51,9 +54,29 @@ def exposition(readings: Readings) -> bytes:
     return b"".join([renderer.render(collector.collect(readings)) for collector in COLLECTORS])
 
 
-def _readings(source: str, driver: str | None, label: str | None) -> Readings:
+def _steering(given: argparse.Namespace) -> str:
+    """Who serves the queues of a device of this host. No file has that."""
+    for flag in ("driver", "device", "verbose"):
+        if getattr(given, flag):
+            raise UsageError(f"--steering and --{flag} do not go together")
+    if given.format != "text":
+        raise UsageError(f"--steering prints text, not {given.format}")
+    source: str = given.source
+    readings = steering.readings(source) if _may_be_device(source) else None
+    if readings is not None:
+        return steering.picture(readings, source)
+    if source == STDIN or Path(source).exists():
+        raise UsageError(f"--steering is for a network device of this host, not for {source}")
+    raise CannotTell(f"{source}: no network device here has that name")
+
+
+def _may_be_device(source: str) -> bool:
     # No device has a slash in its name (dev_valid_name() in net/core/dev.c).
-    if source != STDIN and "/" not in source:
+    return source != STDIN and "/" not in source
+
+
+def _readings(source: str, driver: str | None, label: str | None) -> Readings:
+    if _may_be_device(source):
         readings = live(source, driver)
         if readings is not None:
             if label is not None:
@@ -111,6 +134,12 @@ def _parser() -> argparse.ArgumentParser:
         default="text",
         help="text to read, or exactly the families that the collectors nic and queues have for "
         "this device in /metrics (default: text)",
+    )
+    add(
+        "--steering",
+        action="store_true",
+        help="print who serves each queue of a device of this host instead: its interrupt, the "
+        "CPUs and their node, RSS, RPS, RFS and XPS, and whether that can be what was meant",
     )
     add(
         "-v",

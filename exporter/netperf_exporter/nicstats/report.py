@@ -50,7 +50,7 @@ def report(readings: Readings, verbose: bool) -> str:
     if not figures and (reading is None or not reading.values):
         raise NoStatistics(f"no statistics: {'; '.join(_asked(readings, device, reading))}")
     told = [*_asked(readings, device, reading), f"packets of queues are from: {device.source}"]
-    sections = [[_who(readings, device), *_indented(told)], _queue_table(figures)]
+    sections = [[_who(readings, device), *indented(told)], _queue_table(figures)]
     if reading is not None:
         layout = reading.plan.layout
         losses = (layout.receive_losses, layout.transmit_losses)
@@ -70,15 +70,15 @@ def report(readings: Readings, verbose: bool) -> str:
 def _who(readings: Readings, device: DeviceQueues) -> str:
     said = _driver(readings, device)
     if said is None:
-        return f"{_shown(device.link.name)}: no driver is known"
+        return f"{shown(device.link.name)}: no driver is known"
     words = {
         "hardware": " ".join(filter(None, said.hardware)),
         "version": said.info.version,
         "firmware": said.info.firmware_version,
         "bus": said.info.bus_info,
     }
-    facts = [f"{word} {_shown(text)}" for word, text in words.items() if text]
-    return ", ".join([f"{_shown(device.link.name)}: driver {_shown(said.name)}", *facts])
+    facts = [f"{word} {shown(text)}" for word, text in words.items() if text]
+    return ", ".join([f"{shown(device.link.name)}: driver {shown(said.name)}", *facts])
 
 
 def _driver(readings: Readings, device: DeviceQueues) -> Driver | None:
@@ -113,7 +113,7 @@ def _how(reading: DriverReading) -> str:
     if entry is not None:
         return f"read by the entry {entry.name} of the table of drivers"
     if name:
-        why = f"because {_shown(name)} is not in the table of drivers"
+        why = f"because {shown(name)} is not in the table of drivers"
     else:
         why = "because no driver is named (--driver NAME)"
     return f"read by general rules, {why}"
@@ -152,17 +152,17 @@ def _queue_table(figures: Sequence[_Figures]) -> list[str]:
     rows += [(str(queue), *[str(column.get(queue, "-")) for column in columns]) for queue in known]
     if len(known) > 1:
         rows.append(("all", *[str(sum(column.values())) for column in columns]))
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def _made_of(figures: Sequence[_Figures], reading: DriverReading) -> list[str]:
     rows = [
-        (" ".join(figure.title), " + ".join([_shown(reading.plan.names[p]) for p in of_queue]))
+        (" ".join(figure.title), " + ".join([shown(reading.plan.names[p]) for p in of_queue]))
         for figure in figures
         for of_queue in list(figure.positions.values())[:1]
     ]
     title = "What the driver calls it, for its first queue (what qstats says goes before it):"
-    return [title, *_indented(_aligned(rows, left=(0, 1)))] if rows else []
+    return [title, *indented(aligned(rows, left=(0, 1)))] if rows else []
 
 
 def _causes(
@@ -180,7 +180,7 @@ def _causes(
             rows += _cause(side, cause, total, _terms(positions, reading, verbose))
     if len(rows) == 1:
         return [f"{title}: none is counted."]
-    return [f"{title}:", *_indented(_aligned(rows, left=(0, 1, 3)))]
+    return [f"{title}:", *indented(aligned(rows, left=(0, 1, 3)))]
 
 
 def _cause(side: str, cause: str, total: int, terms: Sequence[str]) -> Iterator[Row]:
@@ -199,7 +199,7 @@ def _cause(side: str, cause: str, total: int, terms: Sequence[str]) -> Iterator[
 
 def _terms(positions: Sequence[int], reading: DriverReading, verbose: bool) -> list[str]:
     """What a sum is made of; many zeros are named only on request."""
-    terms = [(_shown(reading.plan.names[p]), reading.values[p]) for p in positions]
+    terms = [(shown(reading.plan.names[p]), reading.values[p]) for p in positions]
     if len(terms) == 1:
         return [terms[0][0]]
     zeros = [name for name, value in terms if not value]
@@ -255,15 +255,16 @@ def _not_understood(reading: DriverReading) -> list[str]:
 
 
 def _statistics(positions: Iterable[int], reading: DriverReading) -> list[str]:
-    rows = [(_shown(reading.plan.names[p]), str(reading.values[p])) for p in positions]
-    return _indented(_aligned(rows, left=(0,)))
+    rows = [(shown(reading.plan.names[p]), str(reading.values[p])) for p in positions]
+    return indented(aligned(rows, left=(0,)))
 
 
-def _indented(lines: Iterable[str]) -> list[str]:
+def indented(lines: Iterable[str]) -> list[str]:
+    """Lines that belong to the one before them."""
     return [f"  {line}" for line in lines]
 
 
-def _aligned(rows: Sequence[Row], left: Sequence[int] = ()) -> list[str]:
+def aligned(rows: Sequence[Row], left: Sequence[int] = ()) -> list[str]:
     """Rows as columns of text: numbers to the right, the columns of left to the left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
@@ -277,7 +278,7 @@ def _aligned(rows: Sequence[Row], left: Sequence[int] = ()) -> list[str]:
     ]
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
     """A driver's word on one line, whatever is in it, without what indents it (vmxnet3)."""
     word = text.strip()
     return (word if word.isprintable() else ascii(word)[1:-1]) or '""'

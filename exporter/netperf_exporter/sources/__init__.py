@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from netperf_exporter.sources.bql import BYTE_QUEUE_LIMITS, QueueLimits
 from netperf_exporter.sources.devices import (
     LINK_STATISTICS,
     LINKS,
@@ -22,6 +23,14 @@ from netperf_exporter.sources.files import (
     SOFTIRQS,
     SOFTNET_STAT,
     Cpus,
+)
+from netperf_exporter.sources.interrupts import (
+    AFFINITY,
+    INTERRUPTS,
+    NAPIS,
+    VECTORS,
+    Affinity,
+    Vectors,
 )
 from netperf_exporter.sources.reading import (
     Absent,
@@ -47,9 +56,13 @@ from netperf_exporter.sources.settings import (
     LINK_SPEEDS,
     PAUSE,
     RINGS,
+    RSS,
 )
+from netperf_exporter.sources.steering import QUEUE_STEERING, RFS_ENTRIES, QueueSteering
 
 __all__ = [
+    "AFFINITY",
+    "BYTE_QUEUE_LIMITS",
     "CHANNELS",
     "COALESCE",
     "CPUS",
@@ -58,21 +71,28 @@ __all__ = [
     "DRIVER_STATISTICS",
     "FEATURES",
     "FEC",
+    "INTERRUPTS",
     "LINKS",
     "LINK_SPEEDS",
     "LINK_STATISTICS",
+    "NAPIS",
     "NETSTAT",
     "NETWORK_NAMESPACES",
     "PAUSE",
     "QUEUE_NAPIS",
     "QUEUE_STATISTICS",
+    "QUEUE_STEERING",
+    "RFS_ENTRIES",
     "RINGS",
+    "RSS",
     "SNMP",
     "SNMP6",
     "SOFTIRQS",
     "SOFTNET_STAT",
     "SOURCES",
+    "VECTORS",
     "Absent",
+    "Affinity",
     "Answer",
     "ByIndex",
     "Cpus",
@@ -83,9 +103,12 @@ __all__ = [
     "NotThere",
     "Options",
     "Outcome",
+    "QueueLimits",
+    "QueueSteering",
     "Readings",
     "Source",
     "Value",
+    "Vectors",
     "ask",
     "read",
     "understand",
@@ -100,6 +123,8 @@ SOURCES: tuple[Source[Any], ...] = (
     NETSTAT,
     SNMP6,
     NETWORK_NAMESPACES,
+    RFS_ENTRIES,
+    INTERRUPTS,
     LINKS,
     LINK_STATISTICS,
     QUEUE_STATISTICS,
@@ -108,10 +133,16 @@ SOURCES: tuple[Source[Any], ...] = (
     CHANNELS,
     FEATURES,
     COALESCE,
+    BYTE_QUEUE_LIMITS,
+    NAPIS,
+    VECTORS,
+    AFFINITY,
     LINK_SPEEDS,
     PAUSE,
     FEC,
     DRIVERS,
+    RSS,
+    QUEUE_STEERING,
     DRIVER_STATISTICS,
 )
 """Every source, in the order in which a lane reads them."""

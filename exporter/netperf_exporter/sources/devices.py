@@ -64,7 +64,7 @@ def unchanged(host: Host, asked: LinksAsked) -> set[int]:
     return unchanged
 
 
-def _kept(parse: Callable[[bytes, list[str]], T]) -> Callable[[bytes, list[str]], T]:
+def kept(parse: Callable[[bytes, list[str]], T]) -> Callable[[bytes, list[str]], T]:
     """The same function for answers that hardly ever change: understood once."""
 
     @lru_cache(maxsize=4)
@@ -96,6 +96,6 @@ QUEUE_STATISTICS = Source[netdev.QueueStatistics](
 QUEUE_NAPIS = Source[ByIndex[netdev.Queues]](
     "queue_napis",
     lambda host: host.settings(requests.QUEUES, shown_links(host)),
-    _kept(netdev.queues),
+    kept(netdev.queues),
 )
 """Which queues there are, and who serves each. A change of channels is notified of by ethtool."""

@@ -114,11 +114,13 @@ class Options:
     transmit_queue_details: stops, wakes, timeouts and drops of each transmit queue, not only
         their sums.
     offload_include: features (``rx-gro``) that collector nic exports.
+    napi_settings: what each NAPI instance of a receive queue is set to.
     """
 
     snmp_include: re.Pattern[str] = re.compile(r".*")
     transmit_queue_details: bool = False
     offload_include: re.Pattern[str] = DEFAULT_OFFLOADS
+    napi_settings: bool = False
 
 
 @dataclass(frozen=True)

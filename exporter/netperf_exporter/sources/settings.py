@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from netperf_exporter.kernel import ethtool
 from netperf_exporter.kernel.host import Host
 from netperf_exporter.kernel.netlink import generic, requests
-from netperf_exporter.parsers import Malformed, ethtool_ioctl, ethtool_netlink, nic
+from netperf_exporter.parsers import Malformed, ethtool_ioctl, ethtool_netlink, nic, rss
 from netperf_exporter.sources.devices import ByIndex, ask_links, shown_links, unchanged, understood
 from netperf_exporter.sources.reading import ABSENT, DRIVERS, KERNEL, Source
 
@@ -35,12 +35,18 @@ def _settings(
     ask_one: Callable[[Host, str], bytes],
     parse_one: Callable[[bytes], T],
     lane: str = KERNEL,
+    remembered: bool = False,
 ) -> Source[ByIndex[T]]:
+    """Where remembered, what devices say one by one is kept as long as a dump is."""
+
     def read(host: Host) -> bytes | _OneByOne:
         try:
             return ask_all(host)
         except OSError:
-            one_by_one = _each(host, ask_one)
+            if remembered:
+                one_by_one = host.remembered(name, host.links(), lambda: _each(host, ask_one))
+            else:
+                one_by_one = _each(host, ask_one)
             if not one_by_one.answers:
                 raise
             return one_by_one
@@ -143,6 +149,18 @@ FEC = _settings(
     ethtool_ioctl.fec,
     DRIVERS,
 )
+
+RSS = _settings(
+    "rss",
+    _by_dump(requests.RSS),
+    rss.tables,
+    lambda host, device: host.indirection(device),
+    rss.table,
+    DRIVERS,
+    remembered=True,
+)
+"""The indirection table of each device that has one; what ethtool -X changes is notified of by
+the latest kernels only (ethtool_rss_notify() in net/ethtool/rss.c), so it may be a minute old."""
 
 
 # Features: bits, and names that are the same for every device of a kernel.

@@ -16,6 +16,7 @@ from netperf_exporter.kernel.ethtool.ioctl import (
     GRINGPARAM,
     Command,
     call,
+    indirection,
     link_settings,
 )
 from netperf_exporter.kernel.ethtool.reader import (
@@ -40,6 +41,7 @@ __all__ = [
     "Unsettled",
     "call",
     "feature_strings",
+    "indirection",
     "link_settings",
     "statistics",
 ]

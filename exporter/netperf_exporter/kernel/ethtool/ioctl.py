@@ -56,6 +56,9 @@ GCHANNELS = Command("gchannels", 0x3C, 36)
 GFECPARAM = Command("gfecparam", 0x50, 16)
 """struct ethtool_fecparam: forward error correction, configured and active."""
 
+_GRXFHINDIR = Command("grxfhindir", 0x38, 8)  # struct ethtool_rxfh_indir without its entries
+_ATTEMPTS = 5
+
 _LINK_SETTINGS = 48  # bytes of struct ethtool_link_settings before its bitmaps
 _NWORDS = 15  # where in it link_mode_masks_nwords is
 _GLINKSETTINGS = Command("glinksettings", 0x4C, _LINK_SETTINGS)
@@ -131,3 +134,23 @@ def link_settings(device: str) -> bytes:
         request = bytes(_NWORDS - 4) + struct.pack("=b", -words)
         size = _LINK_SETTINGS + 3 * 4 * -words
         return call_on(handle, name, _GLINKSETTINGS._replace(size=size, request=request))
+
+
+def indirection(device: str) -> bytes:
+    """The indirection table of RSS: struct ethtool_rxfh_indir with its entries.
+
+    The kernel says how many entries there are to whoever offers room for none, and writes no
+    more than it was offered room for: when there are more by then, it refuses
+    (ethtool_get_rxfh_indir() in net/ethtool/ioctl.c).
+    """
+    name = device_name(device)
+    with open_socket() as handle:
+        for _ in range(_ATTEMPTS):
+            (entries,) = struct.unpack_from("=I", call_on(handle, name, _GRXFHINDIR), 4)
+            size, request = _GRXFHINDIR.size + 4 * entries, struct.pack("=I", entries)
+            try:
+                return call_on(handle, name, _GRXFHINDIR._replace(size=size, request=request))
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+    raise OSError(errno.EAGAIN, f"refused its size at each of {_ATTEMPTS} attempts", device)

@@ -76,6 +76,10 @@ PAUSE = generic.Request("pause", "ethtool", 21, _header(_STATS))
 FEC = generic.Request("fec", "ethtool", 29, _header(_COMPACT_BITSETS | _STATS))
 """ETHTOOL_MSG_FEC_GET, with the blocks where the driver counts them."""
 
+RSS = generic.Request("rss", "ethtool", 38, _header(0))
+"""ETHTOOL_MSG_RSS_GET: indirection tables and hash keys. net/ethtool/rss.c; a dump since
+v6.12 (ethnl_rss_dumpit()), before that the ioctl is asked."""
+
 FEATURE_NAMES = generic.Request(
     "feature-names",
     "ethtool",
