@@ -78,12 +78,11 @@ NODE_MATCHING = [
 
 NODE_MATCHING_DEVICES = [
     *NODE_MATCHING,
-    "--collector.interrupts",
     "--collector.ethtool",
     "--collector.netclass",
     "--collector.netdev",
 ]
-"""The same, and those for network devices and their interrupts. It has none for steering."""
+"""The same, and those for network devices. It has none for steering."""
 
 # It has three modes of a CPU more than we do, each a sample: hence the costs of a sample. Guest
 # time, which it has a second time under a name of its own, is left out.
@@ -177,17 +176,23 @@ class Bench:
 
     def _live_host(self) -> None:
         title("c. this machine, our default set and node_exporter's collectors for the same")
+        self._beside_node("ours", OURS, ["--collector.interrupts"])
+        without = [*OURS, "--no-collector.irq", "--no-collector.steering"]
+        self._beside_node("ours, no irq, no steering", without, [])
+
+    def _beside_node(self, name: str, command: Sequence[str], more: Sequence[str]) -> None:
         with contextlib.ExitStack() as stack:
-            ours = stack.enter_context(serving("ours, gzip", OURS, pin=self._pin))
+            ours = stack.enter_context(serving(f"{name}, gzip", command, pin=self._pin))
             sides = [ours]
             if self._node:
-                flags = [self._node, *NODE_MATCHING_DEVICES, *_only_devices_of_ours(ours, HERE)]
+                flags = [self._node, *NODE_MATCHING_DEVICES, *more]
+                flags += _only_devices_of_ours(ours, HERE)
                 sides.append(stack.enter_context(serving("node, gzip", flags, pin=self._pin)))
             turns = take_turns(sides, self._effort, least=self._effort.scrapes)
             table(sides, turns)
             if self._node:
                 each = ratios(turns.cpu[ours.name], turns.cpu[sides[1].name])
-                show("ours : node, a scrape", spread(each), reached(each, 0.25))
+                show(f"{name} : node, a scrape", spread(each), reached(each, 0.25))
             self._show_memory(ours, len(turns.wall[ours.name]), 48)
 
     def _big_host(self, host: BigHost) -> None:
