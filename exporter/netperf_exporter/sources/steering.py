@@ -22,7 +22,7 @@ from netperf_exporter.parsers.text import shown
 from netperf_exporter.sources import reading
 from netperf_exporter.sources.devices import ByIndex, LinksAsked, ask_links, unchanged, understood
 from netperf_exporter.sources.reading import ABSENT, Source
-from netperf_exporter.sources.sysfs import open_device_folder
+from netperf_exporter.sources.sysfs import device_folder
 
 T = TypeVar("T")
 _Parse = Callable[[bytes], T]
@@ -170,7 +170,7 @@ class _Reader:
         if opened is not None and opened[0] == link and not anew:
             return opened[1]
         self.close(link.ifindex)
-        folder = open_device_folder(self._host, self._asked, link)
+        folder = device_folder(self._host, self._asked, link)
         self._opened[link.ifindex] = (link, folder)
         return folder
 

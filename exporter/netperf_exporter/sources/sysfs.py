@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from netperf_exporter.kernel.files import Folder
 from netperf_exporter.kernel.host import Host
@@ -22,18 +20,11 @@ _HEADERS = codec.HEADER.size + 16
 _NO_DEVICE = {"bonding_masters"}  # a file among them: drivers/net/bonding/bond_sysfs.c
 
 
-@contextmanager
-def device_folder(host: Host, asked: LinksAsked, link: Link) -> Iterator[Folder]:
-    """Its folder, opened: whatever is read in it is of this device.
+def device_folder(host: Host, asked: LinksAsked, link: Link) -> Folder:
+    """Its folder, opened, for the caller to close: whatever is read in it is of this device.
 
     Raises OSError: ENODEV if what has its name in /sys is another device.
     """
-    with open_device_folder(host, asked, link) as folder:
-        yield folder
-
-
-def open_device_folder(host: Host, asked: LinksAsked, link: Link) -> Folder:
-    """The same, to be closed by the caller: as long as it is open it is that device's."""
     folder = host.sys_folder(f"{CLASS_NET}/{link.kernel_name}")
     try:
         if not _is(host, asked, link, folder):
