@@ -13,7 +13,6 @@ in doubt belongs to nobody.
 
 from __future__ import annotations
 
-import weakref
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -368,31 +367,12 @@ def _listed(of: QueueSteering) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(of.rps_cpus), tuple(of.xps_cpus) or (0,)
 
 
-class _Last(NamedTuple):
-    before: Topology
-    readings: weakref.ref[Readings]
-    topology: Topology
-
-
-# Two Deriveds advance one, each in the same scrape: the second is spared the work.
-_last: _Last | None = None
-
-
 def advance(before: Topology, readings: Readings) -> Topology:
     """The same topology while nothing came or went.
 
     The interrupts are read before the devices, so those of a device that was just set up may have
     been read too early: what is made of a change is made once more at the next reading.
     """
-    global _last
-    if _last is not None and _last.before is before and _last.readings() is readings:
-        return _last.topology
-    topology = _advanced(before, readings)
-    _last = _Last(before, weakref.ref(readings), topology)
-    return topology
-
-
-def _advanced(before: Topology, readings: Readings) -> Topology:
     inputs = _inputs(before.made_of, readings)
     changed = inputs != before.made_of
     if before.settled and not changed:
